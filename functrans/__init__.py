@@ -1,0 +1,57 @@
+"""functrans gives NumPy what JAX gives XLA: transformations of pure functions of plain arrays.
+
+>>> import numpy as np
+>>> import functrans as ft
+>>> ft.grad(lambda w, x: np.sum(np.tanh(x @ w) ** 2))(np.ones(3), np.eye(3))
+array([0.63970001, 0.63970001, 0.63970001])
+
+To read how it works, about 2,000 lines in this order: `core/jaxpr.py` (a program is a value), `core/primitive.py` and
+`core/rules.py` (what a primitive is), `core/recording.py` (how a Python function becomes a program), one block of
+`ops/elementwise.py`, then `transforms/jvp.py`, `linearize.py`, `transpose.py` and `batch.py`.
+"""
+
+from functrans import control, errors, lax, numpy, tree, tree_util
+from functrans.api import (
+    ShapeDtypeStruct,
+    concrete,
+    eval_shape,
+    grad,
+    hessian,
+    jacfwd,
+    jacrev,
+    jit,
+    jvp,
+    linear_transpose,
+    linearize,
+    make_jaxpr,
+    value_and_grad,
+    vjp,
+    vmap,
+)
+from functrans.config import config
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ShapeDtypeStruct",
+    "concrete",
+    "config",
+    "errors",
+    "eval_shape",
+    "grad",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jit",
+    "jvp",
+    "lax",
+    "linear_transpose",
+    "linearize",
+    "make_jaxpr",
+    "numpy",
+    "tree",
+    "tree_util",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]

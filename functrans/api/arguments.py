@@ -1,0 +1,246 @@
+"""From a call of a Python function to a recording of it: arguments flattened, named, and given avals.
+
+Leaves that are not arrays or numbers (strings, functions, ...) are static: the function gets them as they are.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from functrans.core.aval import Aval, aval_of
+from functrans.core.jaxpr import Jaxpr
+from functrans.core.recording import UNKNOWN, Recording
+from functrans.core.tracer import Tracer
+from functrans.errors import CapturedArrayMutatedError, describe_line, is_internal
+from functrans.tree import TreeDef, flatten, leaf_path, unflatten
+
+__all__ = ["Arguments", "Recorded", "array_outputs", "flatten_arguments", "name_of", "record", "value_of_leaf"]
+
+
+class Arguments(NamedTuple):
+    """A call `fun(*args, **kwargs)`, flattened."""
+
+    fun: Callable[..., Any]
+    leaves: list[Any]
+    """All leaves; those that are arrays or numbers are the inputs of the program, in their order."""
+    treedef: TreeDef
+    """The structure of `(args, kwargs)`."""
+    avals: list[Aval]
+    """The avals of the inputs."""
+    values: list[Any]
+    """The values of the inputs: arrays, NumPy scalars or tracers."""
+    places: list[int] | None
+    """The number of the leaf of each input; None if all leaves are inputs."""
+
+    def path(self, number: int) -> str:
+        """The name of an input in the user's words: `params['W'][2]`."""
+        return argument_path(self.fun, self.treedef, number if self.places is None else self.places[number])
+
+    def rebuild(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """args and kwargs with other values in the place of the inputs."""
+        if self.places is None:
+            return unflatten(self.treedef, inputs)  # type: ignore[no-any-return]
+        leaves = list(self.leaves)
+        for place, x in zip(self.places, inputs, strict=True):
+            leaves[place] = x
+        return unflatten(self.treedef, leaves)  # type: ignore[no-any-return]
+
+    def static_leaves(self) -> list[Any]:
+        """The leaves that are not inputs."""
+        if self.places is None:
+            return []
+        dynamic = set(self.places)
+        return [leaf for i, leaf in enumerate(self.leaves) if i not in dynamic]
+
+
+def flatten_arguments(
+    fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], shapes: bool = False
+) -> Arguments:
+    """Flatten the arguments of a call.
+
+    Args:
+        fun, args, kwargs: the call.
+        shapes: whether `ShapeDtypeStruct`s may stand for arrays; their value is `UNKNOWN`.
+
+    Raises:
+        TypeError: for arrays of objects or strings, naming the argument.
+    """
+    leaves, treedef = flatten((args, kwargs))
+    avals: list[Aval] = []
+    values: list[Any] = []
+    places: list[int] | None = None
+    for place, leaf in enumerate(leaves):
+        kind = type(leaf)
+        if kind is np.ndarray:
+            aval: Aval | None = Aval(leaf.shape, leaf.dtype) if leaf.dtype.kind in "biufc" else None
+            value = leaf
+            if aval is None or leaf.dtype is not aval.dtype:
+                aval, value = _unusual_leaf(fun, treedef, place, leaf)
+        elif kind is Tracer:
+            aval, value = leaf.aval, leaf
+        else:
+            aval, value = _unusual_leaf(fun, treedef, place, leaf)
+            if value is UNKNOWN and not shapes:
+                raise TypeError(f"argument {argument_path(fun, treedef, place)} of {name_of(fun)} must have a value; "
+                                "a ShapeDtypeStruct is for eval_shape, make_jaxpr and linear_transpose")
+            if aval is None:
+                places = list(range(len(avals))) if places is None else places
+                continue
+        avals.append(aval)
+        values.append(value)
+        if places is not None:
+            places.append(place)
+    return Arguments(fun, leaves, treedef, avals, values, places)
+
+
+def _unusual_leaf(fun: Callable[..., Any], treedef: TreeDef, place: int, leaf: Any) -> tuple[Any, Any]:
+    try:
+        return value_of_leaf(leaf)
+    except TypeError as error:
+        raise TypeError(f"argument {argument_path(fun, treedef, place)} of {name_of(fun)}: {error}") from None
+
+
+def value_of_leaf(leaf: Any) -> tuple[Aval | None, Any]:
+    """The aval and the value of a leaf; no aval for a leaf that is static."""
+    if isinstance(leaf, (bool, int, float, complex)) and not isinstance(leaf, np.generic):
+        aval = aval_of(leaf)
+        try:
+            return aval, np.asarray(leaf, aval.dtype)
+        except OverflowError:
+            raise TypeError(f"the integer {leaf} does not fit into {aval.dtype.name}") from None
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        aval = aval_of(leaf)
+        plain = leaf if type(leaf) is np.ndarray or isinstance(leaf, np.generic) else np.asarray(leaf)
+        return aval, plain if plain.dtype == aval.dtype and plain.dtype.isnative else plain.astype(aval.dtype)
+    if isinstance(leaf, Tracer):
+        return leaf.aval, leaf
+    if isinstance(getattr(leaf, "aval", None), Aval):
+        return leaf.aval, UNKNOWN
+    if isinstance(leaf, type) or not hasattr(leaf, "__array__"):
+        return None, leaf
+    array = np.asarray(leaf)  # an array of another library
+    return aval_of(array), array
+
+
+def name_of(fun: Callable[..., Any]) -> str:
+    """What to call a function in messages."""
+    return str(getattr(fun, "__name__", None) or repr(fun))
+
+
+@lru_cache(maxsize=1024)
+def argument_path(fun: Callable[..., Any], treedef: TreeDef, place: int) -> str:
+    """The name of a leaf of `(args, kwargs)`: the parameter's name, then the path inside of it."""
+    path = leaf_path(treedef, place)
+    which, rest = path[1], path[3:]
+    inner, _, tail = rest[1:].partition("]")
+    if which == "1":
+        return inner.strip("'\"") + tail
+    return _parameter_name(fun, int(inner)) + tail
+
+
+def _parameter_name(fun: Callable[..., Any], position: int) -> str:
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        return f"args[{position}]"
+    for number, parameter in enumerate(parameters):
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            return f"{parameter.name}[{position - number}]"
+        if number == position:
+            return parameter.name
+    return f"args[{position}]"
+
+
+class Recorded(NamedTuple):
+    """A function that has been recorded."""
+
+    jaxpr: Jaxpr
+    values: list[Any]
+    """The values of the program's inputs: the arguments', then those captured."""
+    out_tree: TreeDef
+    aux: Any
+    """What the function returned besides, where it was asked for; its arrays are outputs of the program."""
+
+
+def record(
+    arguments: Arguments,
+    values: Sequence[Any],
+    outputs: Callable[[Any], tuple[list[Any], Any]],
+    *,
+    staging: bool = False,
+    literals: bool = False,
+    differentiated: Any = (),
+) -> tuple[Jaxpr, list[Any], Any]:
+    """Record a call of a function.
+
+    Args:
+        arguments: the call.
+        values: the values of the inputs; `UNKNOWN` for those without.
+        outputs: from what the function returns to the outputs of the program, and what else it is to return.
+        staging, literals, differentiated: see `Recording`.
+
+    Returns:
+        The program, the values of its inputs, and what `outputs` gave besides.
+    """
+    recording = Recording(
+        name_of(arguments.fun),
+        arguments.avals,
+        values,
+        staging=staging,
+        literals=literals,
+        describe_input=arguments.path,
+        differentiated=differentiated,
+    )
+    with recording:
+        args, kwargs = arguments.rebuild(recording.inputs())
+        try:
+            out = arguments.fun(*args, **kwargs)
+        except ValueError as error:
+            if "read-only" in str(error) and recording.locks_arrays:
+                raise _mutated(arguments, error) from error
+            raise
+        outs, rest = outputs(out)
+        jaxpr, known = recording.close(outs)
+    return jaxpr, known, rest
+
+
+def _mutated(arguments: Arguments, error: ValueError) -> CapturedArrayMutatedError:
+    where = "an unknown line"
+    traceback = error.__traceback__
+    while traceback is not None:
+        if not is_internal(traceback.tb_frame.f_code.co_filename):
+            where = describe_line(traceback.tb_frame.f_code, traceback.tb_lasti)
+        traceback = traceback.tb_next
+    return CapturedArrayMutatedError(
+        f"an array that {name_of(arguments.fun)} has read was written to at {where}, while the function was being "
+        "recorded. The program runs after the function has returned, and would read the new contents. Write to a "
+        "copy (x.copy()), or make a new array: functrans.numpy.at(x)[index].set(value)."
+    )
+
+
+def array_outputs(fun: Callable[..., Any], out: Any) -> tuple[list[Any], TreeDef]:
+    """The leaves of what a function returned, which must be arrays or numbers, and their structure.
+
+    Raises:
+        TypeError: naming the first leaf that is something else.
+    """
+    leaves, treedef = flatten(out)
+    for place, leaf in enumerate(leaves):
+        if type(leaf) is not Tracer:
+            try:
+                aval, leaves[place] = value_of_leaf(leaf)
+            except TypeError as error:
+                raise TypeError(f"output{leaf_path(treedef, place)} of {name_of(fun)}: {error}") from None
+            if aval is None:
+                raise TypeError(
+                    f"output{leaf_path(treedef, place)} of {name_of(fun)} must be an array or a number, "
+                    f"got {leaf!r:.80} of type {type(leaf).__name__}"
+                )
+            if aval.weak:
+                leaves[place] = leaf
+    return leaves, treedef

@@ -1,0 +1,247 @@
+"""grad and value_and_grad of Python functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from functrans.api.arguments import Arguments, flatten_arguments, name_of, record
+from functrans.api.execution import run_program
+from functrans.api.transformed import Transformed
+from functrans.core.aval import aval_of
+from functrans.core.tracer import Tracer
+from functrans.dtypes import float0
+from functrans.transforms.reverse import gradient
+from functrans.tree import TreeDef, flatten, treedef_tuple, unflatten
+
+__all__ = ["aux_outputs", "grad", "normalize_argnums", "value_and_grad"]
+
+Argnums = int | Sequence[int]
+
+
+def value_and_grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """A function that computes both `fun` and its gradient.
+
+    Args:
+        fun: a function of arrays, numbers and pytrees of them that returns a scalar.
+        argnums: with respect to which positional arguments, one or several; negative ones count from the end.
+        has_aux: whether `fun` returns a pair of the scalar and other results, which are handed on.
+        holomorphic: whether `fun` is a holomorphic function from complex to complex.
+        allow_int: whether integer leaves are allowed; their gradient is of dtype `float0`, that is empty.
+
+    Returns:
+        A function with the arguments of `fun` that returns `(value, gradient)`, or `((value, aux), gradient)`. The
+        gradient has the structure, the shapes and the dtypes of the arguments named, a tuple for several of them.
+
+    Raises:
+        TypeError: when called, if `fun` does not return a scalar, or an argument cannot be differentiated.
+
+    >>> import numpy as np
+    >>> import functrans as ft
+    >>> ft.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
+    (np.float64(5.0), array([2., 4.]))
+    """
+    return ValueAndGrad(
+        fun, argnums=normalize_argnums(argnums), has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
+    )
+
+
+def grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """A function that computes the gradient of `fun`.
+
+    The arguments are those of `value_and_grad`. While `fun` is recorded its arguments have values, so it may branch on
+    them, loop, recurse and print.
+
+    Returns:
+        A function with the arguments of `fun` that returns the gradient, or `(gradient, aux)`.
+
+    >>> import functrans as ft
+    >>> ft.grad(lambda x: x**3 if x > 0 else -x)(2.0)
+    np.float64(12.0)
+    >>> ft.grad(ft.grad(lambda x: x**3))(2.0)
+    np.float64(12.0)
+    """
+    return Grad(fun, argnums=normalize_argnums(argnums), has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int)
+
+
+def normalize_argnums(argnums: Any) -> int | tuple[int, ...]:
+    if isinstance(argnums, (int, np.integer)) and not isinstance(argnums, bool):
+        return int(argnums)
+    if isinstance(argnums, (tuple, list)) and all([isinstance(i, (int, np.integer)) for i in argnums]):
+        return tuple([int(i) for i in argnums])
+    raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}")
+
+
+class ValueAndGrad(Transformed):
+    """The function that `value_and_grad` returns."""
+
+    with_value = True
+
+    def __init__(self, fun: Callable[..., Any], **options: Any) -> None:
+        super().__init__(fun, **options)
+        self.argnums: int | tuple[int, ...] = options["argnums"]
+        self.has_aux: bool = options["has_aux"]
+        self.holomorphic: bool = options["holomorphic"]
+        self.allow_int: bool = options["allow_int"]
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        value, aux, grads = self.compute(args, kwargs)
+        return ((value, aux), grads) if self.has_aux else (value, grads)
+
+    def compute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """The value, what the function returned besides, and the gradient."""
+        arguments = flatten_arguments(self.fun, args, kwargs)
+        chosen = _chosen(arguments, self.argnums)
+        wrt = self._differentiable(arguments, chosen.inputs)
+        jaxpr, values, aux = record(arguments, arguments.values, self._outputs, differentiated=wrt)
+        outs = run_program(gradient(jaxpr, wrt, self.with_value), values)
+        n_values = len(outs) - len(wrt)
+        grads = _fill(chosen, wrt, outs[n_values:], arguments)
+        value = outs[0] if self.with_value else None
+        return value, (aux(outs[self.with_value : n_values]) if aux else None), grads
+
+    def _outputs(self, out: Any) -> tuple[list[Any], Any]:
+        if not self.has_aux:
+            return [self._scalar(out)], None
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise TypeError(
+                f"with has_aux=True, {name_of(self.fun)} must return a pair (value, aux), got {_kind(out)}"
+            )
+        leaves, rebuild = aux_outputs(out[1])
+        return [self._scalar(out[0]), *leaves], rebuild
+
+    def _scalar(self, out: Any) -> Any:
+        name = name_of(self.fun)
+        try:
+            aval = aval_of(out)
+        except TypeError:
+            raise TypeError(f"grad needs a function that returns a scalar, but {name} returned {_kind(out)}") from None
+        if aval.shape != ():
+            raise TypeError(
+                f"grad needs a function that returns a scalar, but {name} returned an array {aval.strong}. Reduce it "
+                "(np.sum, np.mean), or use functrans.jacrev for all derivatives of all outputs."
+            )
+        if self.holomorphic and aval.dtype.kind != "c":
+            raise TypeError(f"grad with holomorphic=True needs a complex result, but {name} returned {aval.strong}")
+        if not self.holomorphic and aval.dtype.kind != "f":
+            remedy = "take the real part, or pass holomorphic=True" if aval.dtype.kind == "c" else "return a float"
+            raise TypeError(f"grad needs a real scalar, but {name} returned {aval.strong}: {remedy}")
+        return out
+
+    def _differentiable(self, arguments: Arguments, inputs: tuple[int, ...]) -> tuple[int, ...]:
+        for number in inputs:
+            aval = arguments.avals[number]
+            if self.holomorphic and aval.dtype.kind != "c":
+                raise TypeError(
+                    f"grad with holomorphic=True needs complex arguments, but {arguments.path(number)} of "
+                    f"{name_of(self.fun)} is {aval.strong}: convert it, x.astype(complex)"
+                )
+            if not aval.inexact and not self.allow_int:
+                raise TypeError(
+                    f"grad cannot differentiate with respect to {arguments.path(number)} of {name_of(self.fun)}, "
+                    f"which is {aval.strong}: only floats have a derivative. Convert it (x.astype(float)), choose "
+                    "other arguments (argnums=...), or pass allow_int=True."
+                )
+        if self.allow_int:
+            return tuple([i for i in inputs if arguments.avals[i].inexact])
+        return inputs
+
+
+class Grad(ValueAndGrad):
+    """The function that `grad` returns."""
+
+    with_value = False
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        _, aux, grads = self.compute(args, kwargs)
+        return (grads, aux) if self.has_aux else grads
+
+
+class _Chosen(NamedTuple):
+    """The leaves that argnums names."""
+
+    inputs: tuple[int, ...]
+    """Their numbers among the inputs, in ascending order and without repetition."""
+    leaves: tuple[int, ...]
+    """Their numbers among the leaves, in the order of argnums."""
+    treedef: TreeDef
+    """The structure of the gradient."""
+
+
+def _chosen(arguments: Arguments, argnums: int | tuple[int, ...]) -> _Chosen:
+    places = None if arguments.places is None else tuple(arguments.places)
+    try:
+        return _choose(arguments.treedef, argnums, places)
+    except IndexError as error:
+        raise ValueError(f"{error} of {name_of(arguments.fun)}") from None
+
+
+@lru_cache(maxsize=4096)
+def _choose(treedef: TreeDef, argnums: int | tuple[int, ...], places: tuple[int, ...] | None) -> _Chosen:
+    args = treedef.children()[0].children()
+    starts = [0]
+    for arg in args:
+        starts.append(starts[-1] + arg.num_leaves)
+    positions = [_position(i, len(args)) for i in ((argnums,) if isinstance(argnums, int) else argnums)]
+    leaves = tuple([i for p in positions for i in range(starts[p], starts[p + 1])])
+    numbers = {place: number for number, place in enumerate(places)} if places is not None else None
+    inputs = sorted({i if numbers is None else numbers[i] for i in leaves if numbers is None or i in numbers})
+    chosen = [args[p] for p in positions]
+    return _Chosen(tuple(inputs), leaves, chosen[0] if isinstance(argnums, int) else treedef_tuple(chosen))
+
+
+def _position(argnum: int, n_args: int) -> int:
+    if not -n_args <= argnum < n_args:
+        raise IndexError(f"argnums={argnum} is out of range for the {n_args} positional arguments")
+    return argnum % n_args
+
+
+def _fill(chosen: _Chosen, wrt: tuple[int, ...], grads: Sequence[Any], arguments: Arguments) -> Any:
+    """The gradients in their structure; a static leaf has None, an integer one float0."""
+    if chosen.leaves == wrt:
+        return unflatten(chosen.treedef, grads)
+    by_input = dict(zip(wrt, grads, strict=True))
+    places = range(len(arguments.leaves)) if arguments.places is None else arguments.places
+    numbers = {place: number for number, place in enumerate(places)}
+    leaves = []
+    for place in chosen.leaves:
+        number = numbers.get(place)
+        if number is None:
+            leaves.append(None)
+        elif number in by_input:
+            leaves.append(by_input[number])
+        else:
+            leaves.append(np.zeros(arguments.avals[number].shape, float0))
+    return unflatten(chosen.treedef, leaves)
+
+
+def _kind(out: Any) -> str:
+    return f"{out!r:.60} of type {type(out).__name__}" if out is not None else "None (is a return missing?)"
+
+
+def aux_outputs(aux: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """The tracers in an auxiliary result, and the function that puts their values in their places."""
+    leaves, treedef = flatten(aux)
+    places = [i for i, leaf in enumerate(leaves) if type(leaf) is Tracer]
+
+    def rebuild(values: Sequence[Any]) -> Any:
+        for place, value in zip(places, values, strict=True):
+            leaves[place] = value
+        return unflatten(treedef, leaves)
+
+    return [leaves[i] for i in places], rebuild

@@ -1,0 +1,21 @@
+"""Running a program where its values are: computed on arrays, recorded on tracers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from functrans.backends.interpreter import run
+from functrans.core.jaxpr import Jaxpr
+from functrans.core.recording import recording_for
+from functrans.ops.calls import call_p
+
+__all__ = ["run_program"]
+
+
+def run_program(jaxpr: Jaxpr, values: Sequence[Any]) -> Sequence[Any]:
+    """The outputs of a program on values of its inputs, which may be tracers of a recording."""
+    recording = recording_for(values)
+    if recording is None:
+        return run(jaxpr, values)
+    return recording.record(call_p.operation(jaxpr.in_avals, {"jaxpr": jaxpr}), values)  # type: ignore[no-any-return]

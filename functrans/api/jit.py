@@ -1,0 +1,198 @@
+"""jit: record a function once for the shapes and dtypes that it meets, and run the program from then on."""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from functrans.api.arguments import Arguments, array_outputs, flatten_arguments, name_of, record
+from functrans.api.transformed import Transformed
+from functrans.backends.interpreter import run
+from functrans.control.jit import bind_jit
+from functrans.core.aval import Aval
+from functrans.core.jaxpr import Jaxpr
+from functrans.core.params import fingerprint
+from functrans.core.recording import UNKNOWN, recording_for
+from functrans.core.tracer import Tracer
+from functrans.tree import TreeDef, unflatten
+
+__all__ = ["jit"]
+
+_PROGRAMS_MAX = 1024
+"""How many programs a jitted function keeps, for different shapes and static arguments."""
+
+
+def jit(
+    fun: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
+) -> Callable[..., Any]:
+    """A function that runs `fun` as a program, recorded at the first call with each combination of shapes and dtypes.
+
+    Its arguments are unknown while it is recorded: Python cannot branch on them. What `fun` reads from outside is kept
+    as it was at the first call. Under other transformations the call stays one equation of the program.
+
+    Args:
+        fun: a function of arrays, numbers and pytrees; pure, since it runs only once for each combination. Without it
+            a decorator is returned.
+        static_argnums: positional arguments that are part of the program, such as sizes and flags; hashable. The
+            function is recorded anew for each value.
+        static_argnames: the same by name.
+
+    Returns:
+        A function with the arguments of `fun`.
+
+    Raises:
+        ConcretizationTypeError: when called, if `fun` asks an argument for its value.
+        ValueError: when called, if a static argument is not hashable.
+
+    >>> import functrans as ft
+    >>> ft.jit(lambda x, y: x * y + 1)(2.0, 3.0)
+    np.float64(7.0)
+    """
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums or ())
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames or ())
+    if fun is None:
+        return lambda f: Jitted(f, static_argnums=numbers, static_argnames=names)
+    return Jitted(fun, static_argnums=numbers, static_argnames=names)
+
+
+class _Program(NamedTuple):
+    """A recorded function."""
+
+    jaxpr: Jaxpr
+    consts: list[Any]
+    """What it captured."""
+    out_tree: TreeDef
+
+
+class Jitted(Transformed):
+    """The function that `jit` returns."""
+
+    def __init__(self, fun: Callable[..., Any], **options: Any) -> None:
+        super().__init__(fun, **options)
+        self.name = name_of(fun)
+        self._static_positions, self._static_names = _static_parameters(fun, **options)
+        self._programs: OrderedDict[Any, _Program] = OrderedDict()
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self._static_positions and not self._static_names:
+            arguments, static = flatten_arguments(self.fun, args, kwargs), ()
+        else:
+            arguments, static = self._separate(args, kwargs)
+        program = self._program(arguments, static)
+        values = [*arguments.values, *program.consts]
+        if recording_for(values) is None:
+            outs: Sequence[Any] = run(program.jaxpr, values)
+        else:
+            outs = bind_jit(program.jaxpr, self.name, values)
+        return unflatten(program.out_tree, outs)
+
+    def clear_cache(self) -> None:
+        """Forget all programs that were recorded."""
+        self._programs.clear()
+
+    def _program(self, arguments: Arguments, static: tuple[Any, ...]) -> _Program:
+        key: Any = (arguments.treedef, tuple(arguments.avals))
+        if static or arguments.places is not None:
+            key = (*key, self._fingerprint(static, arguments))
+        program = self._programs.get(key)
+        if program is None:
+            program = self._record(arguments)
+            if not any([type(x) is Tracer for x in program.consts]):
+                self._programs[key] = program
+                if len(self._programs) > _PROGRAMS_MAX:
+                    self._programs.popitem(last=False)
+        return program
+
+    def _record(self, arguments: Arguments) -> _Program:
+        unknown = [UNKNOWN] * len(arguments.avals)
+        jaxpr, values, out_tree = record(
+            arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True
+        )
+        consts = [x.copy() if type(x) is np.ndarray else x for x in values[len(unknown) :]]
+        return _Program(jaxpr, consts, out_tree)
+
+    def _fingerprint(self, static: tuple[Any, ...], arguments: Arguments) -> Any:
+        leaves = [] if arguments.places is None else arguments.static_leaves()
+        places = None if arguments.places is None else tuple(arguments.places)
+        try:
+            return fingerprint(static), fingerprint(leaves), places
+        except TypeError:
+            pass
+        for value in [v for _, v in static] + leaves:
+            try:
+                fingerprint(value)
+            except TypeError:
+                break
+        raise ValueError(
+            f"static arguments must be hashable, so that a program can be kept for each value, but {self.name} got "
+            f"{value!r:.60} of type {type(value).__name__}. Pass a tuple instead of a list, or make it an array argument."
+        )
+
+    def _separate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Arguments, tuple[Any, ...]]:
+        """The arguments that are not static, of a function that has the static ones bound; and those."""
+        positions = {p % len(args) if -len(args) <= p < 0 else p for p in self._static_positions}
+        static = [(i, args[i]) for i in sorted(positions) if 0 <= i < len(args)]
+        static_kwargs = sorted([(name, kwargs[name]) for name in self._static_names if name in kwargs])
+        fixed = dict(static)
+
+        def with_static(*dynamic: Any, **dynamic_kwargs: Any) -> Any:
+            given = iter(dynamic)
+            whole = [fixed[i] if i in fixed else next(given) for i in range(len(args))]
+            return self.fun(*whole, **dynamic_kwargs, **dict(static_kwargs))
+
+        dynamic = tuple([x for i, x in enumerate(args) if i not in fixed])
+        dynamic_kwargs = {name: x for name, x in kwargs.items() if name not in dict(static_kwargs)}
+        arguments = flatten_arguments(_Named(with_static, self.fun, len(args), fixed), dynamic, dynamic_kwargs)
+        return arguments, (*static, *static_kwargs)
+
+
+class _Named:
+    """A function with its static arguments bound, which shows the names of the others."""
+
+    def __init__(self, call: Callable[..., Any], fun: Callable[..., Any], n_args: int, fixed: dict[int, Any]) -> None:
+        self._call = call
+        self.__name__ = name_of(fun)
+        try:
+            parameters = list(inspect.signature(fun).parameters.values())[:n_args]
+        except (TypeError, ValueError):
+            return
+        kept = [p for i, p in enumerate(parameters) if i not in fixed]
+        positional = [p.replace(kind=p.POSITIONAL_OR_KEYWORD, default=p.empty) for p in kept]
+        self.__signature__ = inspect.Signature(positional)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+
+def _static_parameters(
+    fun: Callable[..., Any], static_argnums: tuple[int, ...], static_argnames: tuple[str, ...]
+) -> tuple[frozenset[int], frozenset[str]]:
+    """The static parameters by position and by name: one that is named is meant in whichever way it is passed."""
+    positions, names = set(static_argnums), set(static_argnames)
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        return frozenset(positions), frozenset(names)
+    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    any_positional = any([p.kind is p.VAR_POSITIONAL for p in parameters])
+    any_keyword = any([p.kind is p.VAR_KEYWORD for p in parameters])
+    for position in static_argnums:
+        if -len(plain) <= position < len(plain):
+            names.add(plain[position])
+        elif not any_positional:
+            raise ValueError(
+                f"static_argnums={position} is out of range: {name_of(fun)} has {len(plain)} positional parameters"
+            )
+    for name in static_argnames:
+        if name in plain:
+            positions.add(plain.index(name))
+        elif not any_keyword and name not in [p.name for p in parameters]:
+            raise ValueError(f"static_argnames={name!r}: {name_of(fun)} has no parameter of this name")
+    return frozenset(positions), frozenset(names)

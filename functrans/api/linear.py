@@ -1,0 +1,304 @@
+"""jvp, linearize, vjp and linear_transpose of Python functions: derivatives as linear maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from functrans.api.arguments import Arguments, array_outputs, flatten_arguments, name_of, record, value_of_leaf
+from functrans.api.differentiation import aux_outputs
+from functrans.api.execution import run_program
+from functrans.core.aval import Aval
+from functrans.core.jaxpr import Jaxpr
+from functrans.core.recording import UNKNOWN
+from functrans.core.tracer import Tracer
+from functrans.dtypes import float0
+from functrans.errors import hide_frames
+from functrans.transforms import jvp as forward
+from functrans.transforms.linearize import Linearized
+from functrans.transforms.linearize import linearize as linearize_program
+from functrans.transforms.reverse import pull_back
+from functrans.tree import TreeDef, flatten, leaf_path, structure, unflatten
+
+__all__ = ["jvp", "linear_transpose", "linearize", "vjp"]
+
+
+def jvp(
+    fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
+) -> tuple[Any, ...]:
+    """The value of `fun` and its derivative in a direction, by forward mode.
+
+    Args:
+        fun: a function of arrays and pytrees.
+        primals: its arguments, a tuple or list.
+        tangents: the direction, of the same structure, shapes and dtypes; for integer leaves None or `float0`.
+        has_aux: whether `fun` returns a pair, of which the second part is handed on.
+
+    Returns:
+        `(out, out_tangent)`, or `(out, out_tangent, aux)`.
+
+    Raises:
+        TypeError: if primals and tangents do not match, naming the leaf.
+
+    >>> import functrans as ft
+    >>> ft.jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.0))
+    (np.float64(6.0), np.float64(3.0))
+    """
+    try:
+        return _jvp(fun, primals, tangents, has_aux)
+    except Exception as error:
+        raise hide_frames(error)  # noqa: B904
+
+
+def _jvp(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool) -> tuple[Any, ...]:
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, (tuple, list)):
+            raise TypeError(f"jvp needs a tuple or list of {name}, one for each argument, got {type(given).__name__}")
+    arguments = flatten_arguments(fun, tuple(primals), {})
+    given = _tangents(arguments, tuple(tangents))
+    wrt = frozenset([i for i, t in enumerate(given) if t is not None])
+    jaxpr, values, (out_tree, aux) = record(
+        arguments, arguments.values, _outputs(fun, has_aux), differentiated=wrt
+    )
+    nonzeros = tuple([i in wrt for i in range(len(values))])
+    program, out_nonzeros = forward.jvp(jaxpr, nonzeros)
+    results = run_program(program, [*values, *[t for t in given if t is not None]])
+    n_outs = out_tree.num_leaves
+    dots = iter(results[len(jaxpr.outs) :])
+    out_dots = [
+        next(dots) if nonzero else zero_tangent(aval)
+        for aval, nonzero in zip(jaxpr.out_avals, out_nonzeros, strict=True)
+    ]
+    out, out_dot = unflatten(out_tree, results[:n_outs]), unflatten(out_tree, out_dots[:n_outs])
+    return (out, out_dot, aux(results[n_outs : len(jaxpr.outs)])) if has_aux else (out, out_dot)
+
+
+def zero_tangent(aval: Aval) -> Any:
+    """A zero tangent for the user: of dtype float0 for integers and booleans, which have no other."""
+    zero = np.zeros(aval.shape, aval.dtype if aval.inexact else float0)
+    return zero if aval.shape or not aval.inexact else zero[()]
+
+
+def _outputs(fun: Callable[..., Any], has_aux: bool) -> Callable[[Any], tuple[list[Any], Any]]:
+    def outputs(out: Any) -> tuple[list[Any], Any]:
+        if not has_aux:
+            leaves, treedef = array_outputs(fun, out)
+            return leaves, (treedef, None)
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise TypeError(f"with has_aux=True, {name_of(fun)} must return a pair (out, aux), got {out!r:.60}")
+        leaves, treedef = array_outputs(fun, out[0])
+        more, rebuild = aux_outputs(out[1])
+        return leaves + more, (treedef, rebuild)
+
+    return outputs
+
+
+def _tangents(arguments: Arguments, tangents: tuple[Any, ...]) -> list[Any]:
+    """The tangents of the inputs, checked against them; None for those that have none."""
+    leaves, treedef = flatten((tangents, {}), is_leaf=lambda x: x is None)
+    expected = structure((unflatten(arguments.treedef, [0] * len(arguments.leaves))[0], {}))
+    if treedef != expected:
+        raise TypeError(
+            f"primals and tangents must have the same structure: {name_of(arguments.fun)} got primals "
+            f"{expected.children()[0]} and tangents {treedef.children()[0]}"
+        )
+    places = range(len(leaves)) if arguments.places is None else arguments.places
+    return [
+        _matching(arguments.path(number), leaves[place], aval, "tangent", "primal")
+        for number, (place, aval) in enumerate(zip(places, arguments.avals, strict=True))
+    ]
+
+
+def _matching(path: str, leaf: Any, aval: Aval, kind: str, of: str) -> Any:
+    """A tangent or cotangent if it fits the aval; None for an integer, which has none."""
+    if leaf is None or getattr(leaf, "dtype", None) == float0:
+        if aval.inexact and leaf is not None:
+            raise TypeError(f"the {kind} of {path} has dtype float0, which is for integers; the {of} is {aval.strong}")
+        return None
+    given, value = value_of_leaf(leaf)
+    if given is None:
+        raise TypeError(f"the {kind} of {path} must be an array or a number, got {leaf!r:.60}")
+    if not aval.inexact:
+        if type(value) is not Tracer and not np.any(value):
+            return None
+        raise TypeError(
+            f"the {of} {path} is {aval.strong} and has no {kind}: pass None, or zeros of dtype float0, got {given.strong}"
+        )
+    if given.shape != aval.shape or (given.dtype != aval.dtype and not given.weak):
+        raise TypeError(
+            f"the {kind} of {path} must have the shape and dtype of the {of}, {aval.strong}, but is {given.strong}"
+        )
+    if given.dtype == aval.dtype:
+        return value
+    return np.asarray(value, aval.dtype) if type(value) is not Tracer else value.astype(aval.dtype)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# linearize and vjp
+
+
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `fun` and its derivative as a function of the direction; what does not depend on it runs once.
+
+    Args:
+        fun: a function of arrays and pytrees.
+        primals: its arguments.
+        has_aux: whether `fun` returns a pair, of which the second part is handed on.
+
+    Returns:
+        `(out, f_jvp)`, or `(out, f_jvp, aux)`, where `f_jvp(*tangents)` is the tangent of `out`.
+
+    >>> import functrans as ft
+    >>> y, f_jvp = ft.linearize(lambda x: x**3, 2.0)
+    >>> y, f_jvp(1.0)
+    (np.float64(8.0), np.float64(12.0))
+    """
+    try:
+        point = _Point(fun, primals, has_aux)
+    except Exception as error:
+        raise hide_frames(error)  # noqa: B904
+    return (point.out, point.push_forward, point.aux) if has_aux else (point.out, point.push_forward)
+
+
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `fun` and the function that pulls cotangents back, by reverse mode.
+
+    Args:
+        fun: a function of arrays and pytrees.
+        primals: its arguments.
+        has_aux: whether `fun` returns a pair, of which the second part is handed on.
+
+    Returns:
+        `(out, f_vjp)`, or `(out, f_vjp, aux)`, where `f_vjp(ct)`, for a cotangent of the structure of `out`, is a tuple
+        of cotangents, one for each argument. Those of integers have dtype `float0`.
+
+    >>> import functrans as ft
+    >>> y, f_vjp = ft.vjp(lambda x, y: x * y, 2.0, 3.0)
+    >>> y, f_vjp(1.0)
+    (np.float64(6.0), (np.float64(3.0), np.float64(2.0)))
+    """
+    try:
+        point = _Point(fun, primals, has_aux)
+    except Exception as error:
+        raise hide_frames(error)  # noqa: B904
+    return (point.out, point.pull_back, point.aux) if has_aux else (point.out, point.pull_back)
+
+
+class _Point:
+    """A function linearized at a point."""
+
+    def __init__(self, fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> None:
+        self.arguments = flatten_arguments(fun, primals, {})
+        inexact = [i for i, aval in enumerate(self.arguments.avals) if aval.inexact]
+        self.wrt = tuple(inexact)
+        jaxpr, values, (out_tree, aux) = record(
+            self.arguments, self.arguments.values, _outputs(fun, has_aux), differentiated=frozenset(inexact)
+        )
+        chosen = set(inexact)
+        lin = linearize_program(jaxpr, tuple([i in chosen for i in range(len(values))]))
+        results = run_program(lin.primal, values)
+        n_outs = out_tree.num_leaves
+        self.lin: Linearized = lin
+        self.jaxpr: Jaxpr = jaxpr
+        self.out_tree: TreeDef = out_tree
+        self.residuals = [_kept(x) for x in lin.read_residuals(values, results)]
+        self.out = unflatten(out_tree, results[:n_outs])
+        self.aux = aux(results[n_outs : len(jaxpr.outs)]) if has_aux else None
+
+    def push_forward(self, *tangents: Any) -> Any:
+        """The tangent of the output, from those of the arguments."""
+        try:
+            given = _tangents(self.arguments, tangents)
+            filled = [zero_tangent(self.arguments.avals[i]) if given[i] is None else given[i] for i in self.wrt]
+            dots = iter(run_program(self.lin.linear, [*filled, *self.residuals]))
+            outs = [
+                next(dots) if nonzero else zero_tangent(aval)
+                for aval, nonzero in zip(self.jaxpr.out_avals, self.lin.nonzeros, strict=True)
+            ]
+            return unflatten(self.out_tree, outs[: self.out_tree.num_leaves])
+        except Exception as error:
+            raise hide_frames(error)  # noqa: B904
+
+    def pull_back(self, ct: Any) -> tuple[Any, ...]:
+        """The cotangents of the arguments, from that of the output."""
+        try:
+            cts = _cotangents(self.arguments.fun, ct, self.out_tree, self.jaxpr.out_avals)
+            cts += [None] * (len(self.jaxpr.outs) - len(cts))
+            pulled = pull_back(self.lin.linear, self.lin.nonzeros, len(self.wrt), self.residuals, cts, run_program)
+            return _arguments_of(self.arguments, dict(zip(self.wrt, pulled, strict=True)))
+        except Exception as error:
+            raise hide_frames(error)  # noqa: B904
+
+
+def _kept(residual: Any) -> Any:
+    # What outlives the call must not change with the user's arrays.
+    return residual.copy() if type(residual) is np.ndarray else residual
+
+
+def _cotangents(fun: Callable[..., Any], ct: Any, out_tree: TreeDef, avals: Sequence[Aval]) -> list[Any]:
+    leaves, treedef = flatten(ct)
+    if treedef != out_tree:
+        raise TypeError(
+            f"the cotangent must have the structure of the output of {name_of(fun)}, {out_tree}, but has {treedef}"
+        )
+    return [
+        _matching(f"output{leaf_path(out_tree, i)} of {name_of(fun)}", leaf, aval, "cotangent", "output")
+        for i, (leaf, aval) in enumerate(zip(leaves, avals, strict=False))
+    ]
+
+
+def _arguments_of(arguments: Arguments, cts: dict[int, Any]) -> tuple[Any, ...]:
+    """Cotangents by input, in the structure of the arguments; zero where there is none."""
+    inputs = [
+        zero_tangent(aval) if cts.get(number) is None else cts[number] for number, aval in enumerate(arguments.avals)
+    ]
+    if arguments.places is None:
+        return unflatten(arguments.treedef, inputs)[0]  # type: ignore[no-any-return]
+    leaves: list[Any] = [None] * len(arguments.leaves)
+    for place, ct in zip(arguments.places, inputs, strict=True):
+        leaves[place] = ct
+    return unflatten(arguments.treedef, leaves)[0]  # type: ignore[no-any-return]
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# linear_transpose
+
+
+def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """The transpose of a function that is linear in its arguments.
+
+    Args:
+        fun: a linear function of arrays and pytrees.
+        primals: arguments of the right shapes and dtypes; values are not looked at (`ShapeDtypeStruct` will do).
+
+    Returns:
+        A function from a cotangent of the output to a tuple of cotangents, one for each argument.
+
+    Raises:
+        MissingRuleError: if `fun` is not linear, naming the primitive.
+
+    >>> import functrans as ft
+    >>> ft.linear_transpose(lambda x: 3.0 * x, 1.0)(2.0)
+    (np.float64(6.0),)
+    """
+    try:
+        arguments = flatten_arguments(fun, primals, {}, shapes=True)
+        unknown = [UNKNOWN] * len(arguments.avals)
+        jaxpr, values, (out_tree, _) = record(arguments, unknown, _outputs(fun, False))
+    except Exception as error:
+        raise hide_frames(error)  # noqa: B904
+    n_linear = len(unknown)
+    consts = [_kept(x) for x in values[n_linear:]]
+
+    def transposed(ct: Any) -> tuple[Any, ...]:
+        try:
+            cts = _cotangents(fun, ct, out_tree, jaxpr.out_avals)
+            nonzeros = (True,) * len(jaxpr.outs)
+            pulled = pull_back(jaxpr, nonzeros, n_linear, consts, cts, run_program)
+            return _arguments_of(arguments, dict(enumerate(pulled)))
+        except Exception as error:
+            raise hide_frames(error)  # noqa: B904
+
+    return transposed

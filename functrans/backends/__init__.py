@@ -1,0 +1,1 @@
+"""Programs made to run: each backend turns a program into a function of arrays."""

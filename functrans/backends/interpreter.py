@@ -1,0 +1,199 @@
+"""The interpreter: what every program means, one NumPy call an equation.
+
+A program is prepared once: calls are inlined and the program is simplified, each equation gets its implementation
+bound to its parameters, each value a slot. To run it is one loop over the steps.
+
+Two freedoms are taken, neither of which changes a bit of the result: a literal or a broadcast value that meets an
+operand of full shape in an elementwise operation is left to NumPy's own broadcasting; a large value is let go after
+its last use. Outputs never share memory with inputs or with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from functrans.core.aval import Aval
+from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, derived
+from functrans.core.recording import no_staging
+from functrans.core.rules import def_specialized_impl
+from functrans.ops.calls import call_p, jit_p
+from functrans.ops.shape import broadcast_in_dim_p
+from functrans.passes.pipeline import finalize
+
+__all__ = ["executable", "run"]
+
+_KEPT_BYTES = 32_768
+"""Values up to this size are not worth letting go early."""
+
+Step = tuple[Callable[..., Any], int, int, Any, Any]
+
+
+def run(jaxpr: Jaxpr, values: Sequence[Any]) -> list[Any]:
+    """The outputs of a program on arrays of its inputs' avals."""
+    return executable(jaxpr)(values)
+
+
+def executable(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
+    """The function of a list of arrays that computes the program."""
+    found = jaxpr.memo.get("executable")
+    return derived(jaxpr, "executable", lambda: _prepare(jaxpr)) if found is None else found
+
+
+def _prepare(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
+    plan = _Plan(finalize(jaxpr))
+    steps, tail, outputs = plan.steps, plan.tail(), plan.outputs
+
+    def run_steps(values: Sequence[Any]) -> list[Any]:
+        slots = [*values, *tail]
+        for function, a, b, out, more in steps:
+            if more is None:
+                slots[out] = function(slots[a], slots[b]) if b >= 0 else function(slots[a])
+            else:
+                _general_step(slots, function, out, *more)
+        return [finish(slots[slot]) if finish is not None else slots[slot] for slot, finish in outputs]
+
+    return run_steps
+
+
+def _general_step(
+    slots: list[Any], function: Callable[..., Any], outs: Any, operands: tuple[int, ...], dead: tuple[int, ...]
+) -> None:
+    results = function(*[slots[i] for i in operands])
+    if type(outs) is int:
+        slots[outs] = results
+    else:
+        for slot, result in zip(outs, results, strict=True):
+            slots[slot] = result
+    for slot in dead:
+        slots[slot] = None
+
+
+class _Plan:
+    """The steps of a program, and the slots of its values: inputs, then results, then constants."""
+
+    def __init__(self, jaxpr: Jaxpr) -> None:
+        self.jaxpr = jaxpr
+        self.n_inputs = len(jaxpr.in_avals)
+        self.constants: list[Any] = []
+        self.constant_slots: dict[tuple[Literal, bool], int] = {}
+        self.unbroadcast: dict[int, int] = {}
+        self._find_broadcasts()
+        last_use = self._last_uses()
+        self.steps: list[Step] = []
+        for number, eqn in enumerate(jaxpr.eqns):
+            self.steps.append(self._step(eqn, last_use.get(number, ())))
+        self.outputs = self._outputs()
+
+    def tail(self) -> list[Any]:
+        """What follows the inputs in the slots when a run begins."""
+        return [None] * len(self.jaxpr.avals) + self.constants
+
+    def _slot(self, atom: Atom, whole: bool = True) -> int:
+        if type(atom) is int:
+            return self.n_inputs + atom if atom >= 0 else -1 - atom
+        key = (atom, whole or not atom.shape)  # type: ignore[union-attr]
+        if key not in self.constant_slots:
+            self.constant_slots[key] = self.n_inputs + len(self.jaxpr.avals) + len(self.constants)
+            array = atom.array if whole else atom.scalar  # type: ignore[union-attr]
+            array.flags.writeable = False
+            self.constants.append(array)
+        return self.constant_slots[key]
+
+    def _find_broadcasts(self) -> None:
+        """Broadcasts that all their consumers can leave to NumPy stay undone: they only align the axes."""
+        candidates = {}
+        for number, eqn in enumerate(self.jaxpr.eqns):
+            if eqn.primitive is broadcast_in_dim_p:
+                candidates[eqn.outs[0]] = number
+            elif not eqn.primitive.is_elementwise or not any([_is_full(x, candidates) for x in eqn.inputs]):
+                for atom in eqn.inputs:
+                    candidates.pop(atom, None)
+        for atom in self.jaxpr.outs:
+            candidates.pop(atom, None)
+        self.unbroadcast = candidates
+
+    def _last_uses(self) -> dict[int, tuple[int, ...]]:
+        last: dict[int, int] = {}
+        for number, eqn in enumerate(self.jaxpr.eqns):
+            last.update({atom: number for atom in eqn.inputs if type(atom) is int and atom >= 0})
+        dead: dict[int, tuple[int, ...]] = {}
+        for atom, number in last.items():
+            aval = self.jaxpr.avals[atom]
+            if atom not in self.jaxpr.outs and aval.size * aval.dtype.itemsize > _KEPT_BYTES:
+                dead[number] = (*dead.get(number, ()), self._slot(atom))
+        return dead
+
+    def _step(self, eqn: Equation, dead: tuple[int, ...]) -> Step:
+        if eqn.outs[0] in self.unbroadcast if len(eqn.outs) else False:
+            function: Any = _aligner(eqn.in_avals[0], **eqn.params)
+        else:
+            operation = eqn.operation
+            if operation.run is None:
+                operation.run = eqn.primitive.implementation(operation)
+            function = operation.run
+        whole = not (eqn.primitive.is_elementwise and any([_is_full(x, self.unbroadcast) for x in eqn.inputs]))
+        operands = tuple([self._slot(atom, whole) for atom in eqn.inputs])
+        if eqn.primitive.multiple_results:
+            return function, -1, -1, tuple([self._slot(out) for out in eqn.outs]), (operands, dead)
+        out = self._slot(eqn.outs[0])
+        if dead or not 1 <= len(operands) <= 2:
+            return function, -1, -1, out, (operands, dead)
+        return function, operands[0], operands[1] if len(operands) == 2 else -1, out, None
+
+    def _outputs(self) -> list[tuple[int, Callable[[Any], Any] | None]]:
+        owners = _memory_owners(self.jaxpr)
+        taken: set[Any] = set()
+        outputs: list[tuple[int, Callable[[Any], Any] | None]] = []
+        for atom in self.jaxpr.outs:
+            owner = owners(atom)
+            shared = not isinstance(owner, int) or owner < 0 or owner in taken
+            taken.add(owner)
+            outputs.append((self._slot(atom), _copy if shared else None))
+        return outputs
+
+
+def _is_full(atom: Atom, unbroadcast: dict[int, int]) -> bool:
+    return type(atom) is int and atom not in unbroadcast
+
+
+def _aligner(operand: Aval, *, shape: tuple[int, ...], broadcast_dimensions: tuple[int, ...]) -> Callable[..., Any]:
+    """What is left of a broadcast when NumPy does the stretching: axes of length 1 where it needs them."""
+    n_new = len(shape) - operand.ndim
+    if broadcast_dimensions == tuple(range(n_new, len(shape))):
+        return _identity
+    aligned = [1] * len(shape)
+    for n, d in zip(operand.shape, broadcast_dimensions, strict=True):
+        aligned[d] = n
+    return lambda x: x.reshape(aligned)
+
+
+def _identity(x: Any) -> Any:
+    return x
+
+
+def _copy(x: Any) -> Any:
+    return x.copy() if type(x) is np.ndarray else x
+
+
+def _memory_owners(jaxpr: Jaxpr) -> Callable[[Atom], Any]:
+    """For each atom the atom whose memory it may share: an input, a result, or a literal."""
+    owners: dict[int, Atom] = {}
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.is_view:
+            first = eqn.inputs[0]
+            owners[eqn.outs[0]] = owners.get(first, first) if type(first) is int else first
+    return lambda atom: owners.get(atom, atom) if type(atom) is int else atom
+
+
+def _run_inner(*avals: Aval, jaxpr: Jaxpr, **params: Any) -> Callable[..., Any]:
+    def run_inner(*values: Any) -> list[Any]:
+        return run(jaxpr, values)
+
+    return run_inner
+
+
+for _primitive in (call_p, jit_p):
+    def_specialized_impl(_primitive, _run_inner)

@@ -1,0 +1,52 @@
+"""The rules of `transposed`, the transpose of a program: to transpose it is to run the program itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from functrans.backends.interpreter import run
+from functrans.core.aval import Aval
+from functrans.core.evaluation import eval_jaxpr
+from functrans.core.jaxpr import Jaxpr
+from functrans.core.rules import def_batch, def_general_jvp, def_specialized_impl, def_transpose, zeros_like
+from functrans.ops.calls import transposed_p
+from functrans.transforms.batch import batch_to, stacked
+from functrans.transforms.from_vjp import forward_of
+from functrans.transforms.jvp import jvp
+
+
+def _impl(*avals: Aval, jaxpr: Jaxpr, n_cts: int) -> Callable[..., Any]:
+    forward = forward_of(jaxpr, n_cts)
+    return lambda *values: run(forward, values)
+
+
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, n_cts: int) -> tuple[Any, Any]:
+    given = [t for t in tangents if t is not None]
+    program, nonzeros = jvp(forward_of(jaxpr, n_cts), tuple([t is not None for t in tangents]))
+    results = eval_jaxpr(program, [*primals, *given])
+    dots = iter(results[n_cts:])
+    return results[:n_cts], [next(dots) if nonzero else None for nonzero in nonzeros]
+
+
+def _transpose(cts: Sequence[Any], *operands: Any, jaxpr: Jaxpr, n_cts: int) -> list[Any]:
+    n_fixed = len(jaxpr.in_avals) - n_cts
+    avals = jaxpr.in_avals[n_fixed:]
+    filled = [zeros_like(aval) if ct is None else ct for ct, aval in zip(cts, avals, strict=True)]
+    return [None] * n_fixed + eval_jaxpr(jaxpr, [*operands[:n_fixed], *filled])
+
+
+def _batch(
+    size: int, operands: Sequence[Any], axes: Sequence[int | None], *, jaxpr: Jaxpr, n_cts: int
+) -> tuple[Sequence[Any], Sequence[int]]:
+    n_fixed = len(jaxpr.in_avals) - n_cts
+    program = batch_to(jaxpr, size, (*axes[:n_fixed], *(0,) * n_cts), (0,) * len(jaxpr.outs))
+    tangents = [stacked(x, size, axis, 0) for x, axis in zip(operands[n_fixed:], axes[n_fixed:], strict=True)]
+    outs = transposed_p.bind(*operands[:n_fixed], *tangents, jaxpr=program, n_cts=n_cts)
+    return outs, (0,) * n_cts
+
+
+def_specialized_impl(transposed_p, _impl)
+def_general_jvp(transposed_p, _jvp)
+def_transpose(transposed_p, _transpose)
+def_batch(transposed_p, _batch)

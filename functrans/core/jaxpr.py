@@ -1,0 +1,378 @@
+"""A program as a value.
+
+A `Jaxpr` is immutable. It says what its inputs are (`in_avals`), lists its equations in the order in which they run,
+and names its outputs. Variables are plain integers, called atoms together with literals:
+
+- input `i` is `-1 - i`, so that an input found late (a captured array) renumbers nothing;
+- the results of the equations are numbered 0, 1, 2, ... in the order of the equations;
+- a `Literal` stands for itself.
+
+Two recordings of the same computation at the same shapes give equal programs, and equal programs are one object as
+long as somebody uses it: `intern_program` looks them up. What is derived from a program (its derivative, its
+executable) is kept on it, see `derived`; so a second call of a transformation only looks things up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from types import CodeType
+from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from functrans.config import config
+from functrans.core.aval import Aval, aval_of
+from functrans.core.params import Params, fingerprint
+from functrans.core.printing import format_jaxpr
+
+__all__ = [
+    "Atom",
+    "ClosedJaxpr",
+    "Equation",
+    "Jaxpr",
+    "Literal",
+    "Operation",
+    "cached_equations",
+    "clear_programs",
+    "derived",
+    "intern_program",
+]
+
+T = TypeVar("T")
+
+
+class PrimitiveLike(Protocol):
+    """What a program needs to know of a primitive."""
+
+    name: str
+    multiple_results: bool
+    effectful: bool
+
+    @property
+    def is_constant(self) -> bool: ...
+
+    def evaluate(self, operation: Operation, values: list[Any]) -> Any: ...
+
+
+class Literal:
+    """A number inside a program: one Python or NumPy scalar, in the place of an array of any shape (a splat).
+
+    Literals are interned, so that equal ones are the same object; 0.0 and -0.0 are not equal, NaN is.
+
+    >>> Literal(0.0, Aval((3,), np.dtype("float64")))
+    0.0:float64[3]
+    """
+
+    __slots__ = ("__weakref__", "_array", "aval", "value")
+
+    value: Any
+    aval: Aval
+    _array: Any
+
+    def __new__(cls, value: Any, aval: Aval | None = None) -> Literal:
+        aval = aval_of(value) if aval is None else aval
+        scalar = aval.dtype.type(value).item() if not aval.weak else value
+        key = (fingerprint(scalar), aval)
+        found = _literals.get(key)
+        if found is None:
+            found = object.__new__(cls)
+            found.value, found.aval, found._array = scalar, aval, None
+            found = _literals.setdefault(key, found)
+        return found
+
+    def __repr__(self) -> str:
+        return f"{self.value}:{self.aval}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Literal, (self.value, self.aval)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.aval.ndim
+
+    @property
+    def scalar(self) -> np.ndarray[Any, Any]:
+        """The value as a read-only 0-d array of the literal's dtype."""
+        if self._array is None:
+            array = np.array(self.value, self.aval.dtype)
+            array.flags.writeable = False
+            self._array = array
+        return self._array
+
+    @property
+    def array(self) -> np.ndarray[Any, Any]:
+        """The value as a fresh array of the literal's shape."""
+        return np.full(self.aval.shape, self.scalar) if self.aval.shape else self.scalar.copy()
+
+
+_literals: WeakValueDictionary[Hashable, Literal] = WeakValueDictionary()
+
+Atom = int | Literal
+Source = tuple[CodeType, int] | None
+RawEquation = tuple["Operation", tuple[Atom, ...]]
+
+
+class Operation:
+    """A primitive with its parameters, applied to operands of known avals. Interned by the primitive that makes it."""
+
+    __slots__ = ("in_avals", "out_avals", "params", "primitive", "run")
+
+    def __init__(
+        self, primitive: PrimitiveLike, params: Params, in_avals: tuple[Aval, ...], out_avals: tuple[Aval, ...]
+    ) -> None:
+        self.primitive = primitive
+        self.params = params
+        self.in_avals = in_avals
+        self.out_avals = out_avals
+        self.run: Callable[..., Any] | None = None
+        """The implementation bound to the parameters, made when it is first needed."""
+
+    def __repr__(self) -> str:
+        return f"{self.primitive.name}({', '.join(map(repr, self.in_avals))})"
+
+
+class Equation:
+    """One step of a program: results `outs` are the operation applied to the atoms `inputs`."""
+
+    __slots__ = ("inputs", "operation", "outs", "source")
+
+    def __init__(self, operation: Operation, inputs: tuple[Atom, ...], first: int, source: Source) -> None:
+        self.operation = operation
+        self.inputs = inputs
+        self.outs = range(first, first + len(operation.out_avals))
+        self.source = source
+
+    @property
+    def primitive(self) -> Any:
+        return self.operation.primitive
+
+    @property
+    def params(self) -> Params:
+        return self.operation.params
+
+    @property
+    def in_avals(self) -> tuple[Aval, ...]:
+        return self.operation.in_avals
+
+    @property
+    def out_avals(self) -> tuple[Aval, ...]:
+        return self.operation.out_avals
+
+
+class Jaxpr:
+    """An immutable program. Made by `intern_program`, compared and hashed by structure."""
+
+    __slots__ = ("__weakref__", "_hash", "_key", "avals", "eqns", "family", "in_avals", "memo", "out_avals", "outs")
+
+    def __init__(self, key: tuple[Any, ...], sources: list[Source]) -> None:
+        in_avals, raw, outs = key
+        self._key = key
+        self._hash = hash(key)
+        self.in_avals: tuple[Aval, ...] = in_avals
+        self.outs: tuple[Atom, ...] = outs
+        self.avals: list[Aval] = []
+        """The avals of the results, by number."""
+        eqns = []
+        for (operation, inputs), source in zip(raw, sources, strict=True):
+            eqns.append(Equation(operation, inputs, len(self.avals), source))
+            self.avals.extend(operation.out_avals)
+        self.eqns: tuple[Equation, ...] = tuple(eqns)
+        self.out_avals: tuple[Aval, ...] = tuple([self.aval(atom) for atom in outs])
+        self.memo: dict[Hashable, Any] = {}
+        self.family: _Family | None = None
+
+    def aval(self, atom: Atom) -> Aval:
+        """The aval of an input, a result or a literal."""
+        if type(atom) is not int:
+            return atom.aval  # type: ignore[union-attr]
+        return self.avals[atom] if atom >= 0 else self.in_avals[-1 - atom]
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(other) is not Jaxpr:
+            return NotImplemented
+        return self._hash == other._hash and self._key == other._key
+
+    def __len__(self) -> int:
+        return len(self.eqns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raw = tuple([(e.primitive, dict(e.params), e.in_avals, e.inputs) for e in self.eqns])
+        return _rebuild, (self.in_avals, raw, self.outs)
+
+    def __str__(self) -> str:
+        return format_jaxpr(self)
+
+    __repr__ = __str__
+
+
+def _rebuild(in_avals: tuple[Aval, ...], raw: tuple[Any, ...], outs: tuple[Atom, ...]) -> Jaxpr:
+    equations = tuple([(p.operation(avals, params), inputs) for p, params, avals, inputs in raw])
+    return intern_program(in_avals, equations, outs, [None] * len(equations))
+
+
+class ClosedJaxpr:
+    """A program together with the arrays that its function closed over (its last inputs), as `make_jaxpr` returns it."""
+
+    def __init__(self, jaxpr: Jaxpr, consts: tuple[Any, ...]) -> None:
+        self.jaxpr = jaxpr
+        self.consts = consts
+
+    @property
+    def in_avals(self) -> tuple[Aval, ...]:
+        """The avals of the arguments, without those of the constants."""
+        return self.jaxpr.in_avals[: len(self.jaxpr.in_avals) - len(self.consts)]
+
+    @property
+    def out_avals(self) -> tuple[Aval, ...]:
+        return self.jaxpr.out_avals
+
+    @property
+    def eqns(self) -> tuple[Equation, ...]:
+        return self.jaxpr.eqns
+
+    def __str__(self) -> str:
+        return format_jaxpr(self.jaxpr, n_consts=len(self.consts))
+
+    __repr__ = __str__
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Keeping programs: one table, bounded in equations
+
+
+class _Family:
+    """A program and all that was derived from it: they are kept, and let go, together."""
+
+    __slots__ = ("members", "weight")
+
+    def __init__(self) -> None:
+        self.members: list[Jaxpr] = []
+        self.weight = 0
+
+
+_lock = threading.RLock()
+_programs: dict[Hashable, Jaxpr] = {}
+_families: OrderedDict[_Family, None] = OrderedDict()
+_total = 0
+
+
+def intern_program(
+    in_avals: tuple[Aval, ...],
+    equations: tuple[RawEquation, ...],
+    outs: tuple[Atom, ...],
+    sources: list[Source],
+) -> Jaxpr:
+    """The program with these inputs, equations and outputs: the one that is kept, or else a new one."""
+    key = (in_avals, equations, outs)
+    jaxpr = _programs.get(key)
+    with _lock:
+        if jaxpr is None:
+            jaxpr = _programs.setdefault(key, Jaxpr(key, sources))
+            if jaxpr.family is None:
+                jaxpr.family = _Family()
+                jaxpr.family.members.append(jaxpr)
+                _charge(jaxpr.family, 1 + len(equations))
+        _touch(jaxpr.family)
+    return jaxpr
+
+
+def derived(jaxpr: Jaxpr, key: Hashable, make: Callable[[], T]) -> T:
+    """What `make` returns, made once for a program and kept on it under the key."""
+    memo = jaxpr.memo
+    try:
+        return memo[key]  # type: ignore[no-any-return]
+    except KeyError:
+        pass
+    value = make()
+    with _lock:
+        memo[key] = value
+        for child in _jaxprs_in(value):
+            _adopt(jaxpr, child)
+    return value
+
+
+def clear_programs() -> None:
+    """Let go of every program that is kept for reuse."""
+    with _lock:
+        while _families:
+            _evict(next(iter(_families)))
+
+
+def cached_equations() -> int:
+    """How many equations (and one a program) are kept for reuse."""
+    return _total
+
+
+def _touch(family: _Family | None) -> None:
+    if family is not None and family in _families:
+        _families.move_to_end(family)
+
+
+def _charge(family: _Family, weight: int) -> None:
+    global _total
+    if family not in _families:
+        # It was evicted while somebody still held its programs, and is in use again.
+        _families[family] = None
+        _total += family.weight
+        for member in family.members:
+            _programs.setdefault(member._key, member)
+    family.weight += weight
+    _total += weight
+    while _total > config.program_cache_equations and len(_families) > 1:
+        _evict(next(iter(_families)))
+
+
+def _evict(family: _Family) -> None:
+    global _total
+    del _families[family]
+    _total -= family.weight
+    for member in family.members:
+        if _programs.get(member._key) is member:
+            del _programs[member._key]
+        member.memo.clear()
+
+
+def _adopt(parent: Jaxpr, child: Jaxpr) -> None:
+    family, other = parent.family, child.family
+    if family is None or other is None or family is other:
+        return
+    if other.members[0] is not child:  # derived from another program too: it weighs in both families
+        _charge(family, 1 + len(child))
+        return
+    if other in _families:
+        _release(other)
+    weight, other.weight = other.weight, 0
+    for member in other.members:
+        member.family = family
+    family.members.extend(other.members)
+    _charge(family, weight)
+
+
+def _release(family: _Family) -> None:
+    global _total
+    del _families[family]
+    _total -= family.weight
+
+
+def _jaxprs_in(value: Any) -> Iterator[Jaxpr]:
+    if type(value) is Jaxpr:
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _jaxprs_in(part)

@@ -1,0 +1,152 @@
+"""What a primitive is: a name, and the table of its rules.
+
+A rule is a function; `rules.py` says what each must look like and has the functions that fill the table. A primitive
+is *strict*: its operands have exactly the shapes and dtypes that it works on, nothing is broadcast or promoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from functrans.core.aval import Aval, aval_of
+from functrans.core.jaxpr import Operation
+from functrans.core.params import Params
+from functrans.core.recording import no_staging, recording_for
+from functrans.errors import MissingRuleError
+
+__all__ = ["Primitive", "apply_operation", "registered_primitives"]
+
+Rule = Callable[..., Any]
+
+_registry: dict[str, Primitive] = {}
+_OPERATIONS_MAX = 50_000
+
+
+def registered_primitives() -> Mapping[str, Primitive]:
+    """Every primitive by its name."""
+    return _registry
+
+
+class Primitive:
+    """An operation that programs are made of, with its rules.
+
+    Args:
+        name: what the printed program calls it; unique.
+        multiple_results: whether it returns a tuple of arrays instead of one.
+        effectful: whether it does something besides computing its results, so that no pass may drop, repeat or
+            reorder it.
+
+    >>> from functrans.core.primitive import Primitive
+    >>> registered_primitives()["sin"]
+    sin
+    """
+
+    def __init__(self, name: str, *, multiple_results: bool = False, effectful: bool = False) -> None:
+        if name in _registry:
+            raise ValueError(f"there is a primitive named {name!r} already")
+        self.name = name
+        self.multiple_results = multiple_results
+        self.effectful = effectful
+        # The rules, see rules.py. None: not given.
+        self.impl: Rule | None = None
+        self.specialize: Rule | None = None
+        self.abstract: Rule | None = None
+        self.jvp: Rule | None = None
+        self.jvp_rules: tuple[Rule | None, ...] | None = None
+        self.vjp: Rule | None = None
+        self.linearize: Rule | None = None
+        self.transpose: Rule | None = None
+        self.batch: Rule | None = None
+        self.absent: dict[str, str] = {}
+        """Rules that the primitive has not, each with the reason (`{"transpose": "not linear"}`)."""
+        self.is_elementwise = False
+        """Whether it works element by element, and its implementation broadcasts as NumPy does."""
+        self.is_view = False
+        """Whether a result may share memory with an operand."""
+        self._operations: dict[tuple[Any, ...], Operation] = {}
+        _registry[name] = self
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether no derivative passes through it (comparisons, `floor`, `stop_gradient`)."""
+        return self.jvp_rules is not None and not any(self.jvp_rules)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _lookup, (self.name,)
+
+    def bind(self, *operands: Any, **params: Any) -> Any:
+        """Apply the primitive: record it where a recording takes it, else compute it.
+
+        Args:
+            operands: tracers, literals, arrays or numbers.
+            params: the parameters of the equation, all hashable.
+
+        Returns:
+            A tracer or an array; a tuple of them for a primitive with multiple results.
+        """
+        return apply_operation(self.operation(tuple([aval_of(x) for x in operands]), params), operands)
+
+    def operation(self, in_avals: tuple[Aval, ...], params: Mapping[str, Any]) -> Operation:
+        """The primitive applied to avals, type-checked by its abstract rule the first time."""
+        frozen = params if type(params) is Params else Params.of(params)
+        found = self._operations.get((in_avals, frozen))
+        if found is None:
+            if self.abstract is None:
+                raise MissingRuleError(self._missing("abstract", "the shape and dtype of its results"))
+            outs = self.abstract(*in_avals, **frozen)
+            outs = tuple(outs) if self.multiple_results else (outs,)
+            found = Operation(self, frozen, in_avals, outs)
+            if len(self._operations) >= _OPERATIONS_MAX:
+                self._operations.clear()
+            found = self._operations.setdefault((in_avals, frozen), found)
+        return found
+
+    def evaluate(self, operation: Operation, values: list[Any]) -> Any:
+        """Compute the primitive on arrays of the operation's avals."""
+        run = operation.run
+        if run is None:
+            run = operation.run = self.implementation(operation)
+        with no_staging():
+            return run(*values)
+
+    def implementation(self, operation: Operation) -> Callable[..., Any]:
+        """A function of arrays that computes the operation."""
+        if self.specialize is not None:
+            return self.specialize(*operation.in_avals, **operation.params)  # type: ignore[no-any-return]
+        impl = self.impl
+        if impl is None:
+            raise MissingRuleError(self._missing("impl", "its value on NumPy arrays"))
+        if not operation.params:
+            return impl
+        params = operation.params
+        return lambda *values: impl(*values, **params)
+
+    def _missing(self, rule: str, what: str) -> str:
+        return (f"primitive {self.name!r} has no {rule} rule ({what}). "
+                f"Give it one: `functrans.extend.def_{rule}({self.name}_p, rule)`.")
+
+
+def apply_operation(operation: Operation, operands: Sequence[Any]) -> Any:
+    """Record an operation where a recording takes it, else compute it. The operands must have its avals."""
+    recording = recording_for(operands)
+    if recording is not None:
+        return recording.record(operation, operands)
+    return operation.primitive.evaluate(operation, [_as_array(x) for x in operands])
+
+
+def _lookup(name: str) -> Primitive:
+    return _registry[name]
+
+
+def _as_array(x: Any) -> Any:
+    array = getattr(x, "array", None)  # a literal
+    return x if hasattr(x, "dtype") and array is None else (_number(x) if array is None else array)
+
+
+def _number(x: Any) -> Any:
+    aval = aval_of(x)
+    return aval.dtype.type(x)

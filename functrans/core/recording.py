@@ -1,0 +1,371 @@
+"""Recording: run a Python function on tracers and keep the equations.
+
+Every transformation of a function begins so. Recording computes nothing. An input of a recording is *known* (it has a
+value: the arguments of `grad`, and what the function closes over) or *unknown* (the arguments of `jit`). When Python
+asks a tracer for its value, the recording evaluates just the equations that it needs, remembers their values, and goes
+on. A known value can be a tracer of an outer recording: nesting needs nothing else.
+
+Which recording takes an operation? The deepest among those of its operands; a *staging* recording (the body of `jit`,
+of a branch or a loop) takes every operation while it is the innermost open one, unless an operand is deeper still.
+What a recording takes from outside becomes one more of its inputs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from types import CodeType, TracebackType
+from typing import Any
+
+import numpy as np
+
+from functrans.config import config
+from functrans.core.aval import Aval, aval_of
+from functrans.core.check import check_jaxpr
+from functrans.core.jaxpr import Atom, Jaxpr, Literal, Operation, RawEquation, Source, intern_program
+from functrans.core.tracer import Tracer
+from functrans.errors import UnexpectedTracerError, describe_line, is_internal
+
+__all__ = ["UNKNOWN", "Recording", "no_staging", "recording_for"]
+
+
+class _Unknown:
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN: Any = _Unknown()
+"""Stands for the value of an input that has none while the recording is open."""
+
+_serials = itertools.count()
+
+
+class _Staging(threading.local):
+    """The open staging recordings of this thread, outermost first: the only state of recording that is not explicit."""
+
+    def __init__(self) -> None:
+        self.stack: list[Recording] = []
+
+
+_staging = _Staging()
+
+
+class no_staging:  # noqa: N801  (a context manager, used like a function)
+    """Within it, no staging recording is open: transformations of programs run so, and so do computations."""
+
+    __slots__ = ("_stack",)
+
+    def __enter__(self) -> None:
+        self._stack = _staging.stack
+        _staging.stack = []
+
+    def __exit__(self, *_: object) -> None:
+        _staging.stack = self._stack
+
+
+def recording_for(operands: Sequence[Any]) -> Recording | None:
+    """The recording that takes an operation on these operands; None where it is simply computed."""
+    stack = _staging.stack
+    deepest = stack[-1] if stack else None
+    for x in operands:
+        if type(x) is Tracer:
+            recording = x.recording
+            if deepest is None or recording.serial > deepest.serial:
+                deepest = recording
+            if recording.closed:
+                raise escaped(x)
+    return deepest
+
+
+def escaped(tracer: Tracer) -> UnexpectedTracerError:
+    """The error for a tracer whose recording has ended."""
+    recording: Recording = tracer.recording
+    return UnexpectedTracerError(
+        f"a tracer {tracer.aval} was used after {recording.name} had returned. It was made as "
+        f"{recording.describe(tracer.atom)}, and something outside of the function kept it. Return it from the "
+        f"function instead, or keep its value: functrans.concrete(x)."
+    )
+
+
+class Recording:
+    """The equations of a function that is running on tracers.
+
+    Used as a context manager: within it the function runs, and `close` gives the program.
+
+    Args:
+        name: the function's name, for messages.
+        avals: the avals of the inputs.
+        values: their values, `UNKNOWN` for those that have none. Arrays are read-only while the recording is open.
+        staging: whether it takes every operation while it is the innermost.
+        literals: whether Python floats become literals of the program (else each use is one more input).
+        describe_input: gives the name of an input, for messages.
+        differentiated: the numbers of the inputs with respect to which the program will be differentiated.
+    """
+
+    __slots__ = ("_captured", "_describe_input", "_locked", "avals", "closed", "differentiated", "equations",
+                 "literals", "n_inputs", "n_results", "name", "serial", "source", "sources", "staging", "starts",
+                 "values", "known")
+
+    def __init__(
+        self,
+        name: str,
+        avals: Sequence[Aval],
+        values: Sequence[Any],
+        *,
+        staging: bool = False,
+        literals: bool = False,
+        describe_input: Callable[[int], str] | None = None,
+        differentiated: frozenset[int] | range = frozenset(),
+    ) -> None:
+        self.name = name
+        self.avals = list(avals)
+        self.known = list(values)
+        self.n_inputs = len(self.avals)
+        self.staging = staging
+        self.literals = literals
+        self.differentiated = differentiated
+        self.serial = next(_serials)
+        self.closed = False
+        self.equations: list[RawEquation] = []
+        self.sources: list[Source] = []
+        self.source: Source = None
+        """Where set, the line of the equations to come (a transformation keeps that of the equation it reads)."""
+        self.n_results = 0
+        self.starts: list[int] | None = None
+        """The number of each equation's first result; None as long as every equation has one."""
+        self.values: dict[int, Any] = {}
+        self._captured: dict[int, tuple[Any, Atom]] = {}
+        self._describe_input = describe_input
+        self._locked: list[Any] = []
+        for value in self.known:
+            if type(value) is np.ndarray:
+                self._lock(value)
+
+    # ---- opening and closing
+
+    def __enter__(self) -> Recording:
+        if self.staging:
+            _staging.stack.append(self)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self.staging:
+            _staging.stack.pop()
+        self.closed = True
+        for array in reversed(self._locked):
+            array.flags.writeable = True
+        self._locked.clear()
+        self.values.clear()
+
+    def inputs(self) -> list[Tracer]:
+        """The tracers of the inputs that the recording was opened with."""
+        return [Tracer(self, -1 - i, aval) for i, aval in enumerate(self.avals[: self.n_inputs])]
+
+    def close(self, outs: Sequence[Any]) -> tuple[Jaxpr, list[Any]]:
+        """The program with these outputs, and the values of all its inputs (those captured at the end)."""
+        atoms = tuple([self.atom(x) for x in outs])
+        jaxpr = intern_program(tuple(self.avals), tuple(self.equations), atoms, self.sources)
+        if config.check_programs:
+            check_jaxpr(jaxpr)
+        return jaxpr, self.known
+
+    @property
+    def locks_arrays(self) -> bool:
+        """Whether it holds arrays read-only."""
+        return bool(self._locked)
+
+    # ---- recording
+
+    def record(self, operation: Operation, operands: Sequence[Any]) -> Any:
+        """Append an equation, and give the tracers of its results (a tuple if the primitive has several)."""
+        inputs = tuple(
+            [x.atom if type(x) is Tracer and x.recording is self else self.atom(x) for x in operands]
+        )
+        self.equations.append((operation, inputs))
+        self.sources.append(self.source or caller())
+        first = self.n_results
+        outs = operation.out_avals
+        if not operation.primitive.multiple_results:
+            self.n_results = first + 1
+            if self.starts is not None:
+                self.starts.append(first)
+            return Tracer(self, first, outs[0])
+        if self.starts is None:
+            self.starts = list(range(first))
+        self.starts.append(first)
+        self.n_results = first + len(outs)
+        return tuple([Tracer(self, first + i, aval) for i, aval in enumerate(outs)])
+
+    def atom(self, x: Any) -> Atom:
+        """The atom for a value: its own, a literal, or an input that captures it from outside."""
+        kind = type(x)
+        if kind is Tracer:
+            if x.recording is self:
+                return x.atom
+            if x.recording.closed:
+                raise escaped(x)
+            return self._capture(x, x)
+        if kind is Literal:
+            return x
+        if kind is np.ndarray:
+            return self._capture_array(x)
+        aval = aval_of(x)
+        if isinstance(x, np.ndarray):
+            return self._capture_array(np.asarray(x))
+        if self.literals or not aval.inexact:
+            return Literal(x, aval)
+        return self._new_input(aval, np.asarray(x, aval.dtype))
+
+    def _new_input(self, aval: Aval, value: Any) -> int:
+        self.avals.append(aval)
+        self.known.append(value)
+        return -len(self.avals)
+
+    def _capture(self, original: Any, value: Any) -> int:
+        found = self._captured.get(id(original))
+        if found is not None:
+            return found[1]  # type: ignore[return-value]
+        atom = self._new_input(aval_of(value), value)
+        self._captured[id(original)] = original, atom  # holding it keeps its id from being used again
+        return atom
+
+    def _capture_array(self, array: np.ndarray[Any, Any]) -> int:
+        if array.nbytes > config.copy_captured_bytes:
+            if id(array) not in self._captured:
+                self._lock(array)
+            return self._capture(array, array)
+        found = self._captured.get(id(array))
+        if found is not None:
+            atom: int = found[1]  # type: ignore[assignment]
+            if self.known[-1 - atom].tobytes() == array.tobytes():
+                return atom
+            del self._captured[id(array)]  # it was written to since: a different value
+        return self._capture(array, array.copy())
+
+    def _lock(self, array: np.ndarray[Any, Any]) -> None:
+        flags = array.flags
+        if flags.writeable:
+            flags.writeable = False
+            self._locked.append(array)
+
+    # ---- values on demand
+
+    def value_of(self, tracer: Tracer) -> Any:
+        """The value of a tracer of this recording."""
+        if self.closed:
+            raise escaped(tracer)
+        return self.value(tracer.atom)
+
+    def value(self, atom: Atom) -> Any:
+        """The value of an atom, computed from the inputs and remembered. All inputs that it needs must be known."""
+        if type(atom) is not int:
+            return atom.array  # type: ignore[union-attr]
+        if atom < 0:
+            known = self.known[-1 - atom]
+            return known.recording.value(known.atom) if type(known) is Tracer else known
+        if atom not in self.values:
+            for index in self._needed(atom):
+                self._evaluate(index)
+        return self.values[atom]
+
+    def unknown_input(self, atom: Atom) -> str | None:
+        """A description of an unknown input on which the value of an atom hangs; None if there is none."""
+        for reached in self._reachable(atom, lambda result: result not in self.values):
+            if type(reached) is int and reached < 0:
+                known = self.known[-1 - reached]
+                if known is UNKNOWN:
+                    return self.describe(reached)
+                if type(known) is Tracer:
+                    found: str | None = known.recording.unknown_input(known.atom)
+                    if found is not None:
+                        return found
+        return None
+
+    def differentiated_input(self, atom: Atom) -> str | None:
+        """A description of a differentiated input on which an atom depends smoothly; None if there is none."""
+
+        def carries_derivative(result: int) -> bool:
+            operation, _ = self.equations[self._index(result)]
+            return any([aval.inexact for aval in operation.out_avals]) and not operation.primitive.is_constant
+
+        for reached in self._reachable(atom, carries_derivative):
+            if type(reached) is int and reached < 0 and self.avals[-1 - reached].inexact:
+                if -1 - reached in self.differentiated:
+                    return self.describe(reached)
+                known = self.known[-1 - reached]
+                if type(known) is Tracer:
+                    found: str | None = known.recording.differentiated_input(known.atom)
+                    if found is not None:
+                        return found
+        return None
+
+    def _reachable(self, atom: Atom, through: Callable[[int], bool]) -> set[Atom]:
+        seen: set[Atom] = {atom}
+        pending = [atom]
+        while pending:
+            reached = pending.pop()
+            if type(reached) is int and reached >= 0 and through(reached):
+                fresh = [x for x in self.equations[self._index(reached)][1] if x not in seen]
+                seen.update(fresh)
+                pending.extend(fresh)
+        return seen
+
+    def _needed(self, atom: int) -> list[int]:
+        needed: set[int] = set()
+        pending = [atom]
+        while pending:
+            reached = pending.pop()
+            index = self._index(reached)
+            if index not in needed and reached not in self.values:
+                needed.add(index)
+                pending.extend([x for x in self.equations[index][1] if type(x) is int and x >= 0])
+        return sorted(needed)
+
+    def _index(self, atom: int) -> int:
+        return atom if self.starts is None else bisect_right(self.starts, atom) - 1
+
+    def _evaluate(self, index: int) -> None:
+        operation, inputs = self.equations[index]
+        results = operation.primitive.evaluate(operation, [self.value(x) for x in inputs])
+        first = index if self.starts is None else self.starts[index]
+        if not operation.primitive.multiple_results:
+            results = (results,)
+        for result, value in enumerate(results, first):
+            if type(value) is np.ndarray:
+                value.flags.writeable = False  # the user may hold it, and it is used again
+            self.values[result] = value
+
+    # ---- messages
+
+    def describe(self, atom: Atom) -> str:
+        """What an atom is, in the user's words: an argument by its name, a result by its line."""
+        if type(atom) is not int:
+            return f"the number {atom}"
+        if atom >= 0:
+            source = self.sources[self._index(atom)]
+            return f"a result at {describe_line(*source)}" if source else f"a result in {self.name}"
+        index = -1 - atom
+        if index < self.n_inputs and self._describe_input is not None:
+            return f"argument {self._describe_input(index)} of {self.name}"
+        return f"input {index} of {self.name}" if index < self.n_inputs else f"a value captured by {self.name}"
+
+
+_internal_files: dict[str, bool] = {}
+
+
+def caller() -> tuple[CodeType, int] | None:
+    """The code and the instruction of the user that asked for the operation being recorded."""
+    frame: Any = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        filename = code.co_filename
+        internal = _internal_files.get(filename)
+        if internal is None:
+            internal = _internal_files[filename] = is_internal(filename)
+        if not internal:
+            return code, frame.f_lasti
+        frame = frame.f_back
+    return None

@@ -1,0 +1,65 @@
+"""One equation for one NumPy-level operation.
+
+A NumPy function broadcasts and promotes; primitives do neither. So each function of this package is written as a
+composition of primitives, which is recorded once for the avals (and static arguments) that it meets, and kept. A call
+then records a single equation: the primitive, if the composition is just one, else a `call` of the composition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from functrans.core.aval import Aval, aval_of
+from functrans.core.evaluation import stage
+from functrans.core.jaxpr import Jaxpr, Operation
+from functrans.core.primitive import apply_operation
+from functrans.core.recording import recording_for
+from functrans.ops.calls import call_p
+
+__all__ = ["record_call", "plan_of"]
+
+
+class Plan(NamedTuple):
+    """How to record a call of a function on operands of given avals."""
+
+    operation: Operation
+    unpack: bool
+    """Whether the operation gives a tuple of which the function returns the only element."""
+
+
+@lru_cache(maxsize=16_384)
+def plan_of(function: Callable[..., Any], avals: tuple[Aval, ...], static: tuple[Any, ...]) -> Plan:
+    """The plan for `function(*operands, *static)`: its composition of primitives, recorded."""
+    with stage(function.__name__.strip("_"), avals) as recording:
+        outs = function(*recording.inputs(), *static)
+        single = not isinstance(outs, (tuple, list))
+        program, _ = recording.close([outs] if single else outs)
+    operation = _single_operation(program) if single else None
+    if operation is not None:
+        return Plan(operation, False)
+    return Plan(call_p.operation(avals, {"jaxpr": program}), single)
+
+
+def _single_operation(program: Jaxpr) -> Operation | None:
+    """The operation of a program that is nothing but one equation on its inputs in their order."""
+    if len(program.eqns) != 1 or program.outs != (0,):
+        return None
+    (eqn,) = program.eqns
+    if eqn.inputs != tuple([-1 - i for i in range(len(program.in_avals))]) or eqn.primitive.multiple_results:
+        return None
+    return eqn.operation
+
+
+def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> Any:
+    """Record `function(*operands, *static)` as one equation.
+
+    Args:
+        function: a composition of primitives on tracers.
+        operands: tracers, arrays and numbers, of which at least one is a tracer or a staging recording is open.
+        static: hashable arguments that belong to the program.
+    """
+    plan = plan_of(function, tuple([aval_of(x) for x in operands]), static)
+    out = apply_operation(plan.operation, operands)
+    return out[0] if plan.unpack else out

@@ -1,0 +1,1 @@
+"""Simplifications: programs to programs that mean the same. `pipeline.py` has the list."""

@@ -1,0 +1,39 @@
+"""Equations whose results nobody uses are left out."""
+
+from __future__ import annotations
+
+from functrans.core.builder import Builder
+from functrans.core.evaluation import Environment
+from functrans.core.jaxpr import Jaxpr, derived
+
+__all__ = ["eliminate_dead_code"]
+
+
+def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:
+    """The program without the equations on which no output depends. Effects are kept."""
+    return derived(jaxpr, "dead_code", lambda: _eliminate(jaxpr))
+
+
+def _eliminate(jaxpr: Jaxpr) -> Jaxpr:
+    needed = _needed_equations(jaxpr)
+    if len(needed) == len(jaxpr.eqns):
+        return jaxpr
+    builder = Builder(jaxpr.in_avals)
+    env = Environment([-1 - i for i in range(len(jaxpr.in_avals))])
+    for number, eqn in enumerate(jaxpr.eqns):
+        if number in needed:
+            env.write(builder.add(eqn.operation, tuple(env.read_all(eqn.inputs)), eqn.source))
+        else:
+            env.write([None] * len(eqn.outs))
+    return builder.build(env.read_all(jaxpr.outs))
+
+
+def _needed_equations(jaxpr: Jaxpr) -> set[int]:
+    used = set([atom for atom in jaxpr.outs if type(atom) is int])
+    needed = set()
+    for number in range(len(jaxpr.eqns) - 1, -1, -1):
+        eqn = jaxpr.eqns[number]
+        if eqn.primitive.effectful or not used.isdisjoint(eqn.outs):
+            needed.add(number)
+            used.update([atom for atom in eqn.inputs if type(atom) is int])
+    return needed

@@ -1,0 +1,43 @@
+"""Calls replaced by the equations of the programs that they carry, with the literals that are handed to them."""
+
+from __future__ import annotations
+
+from functrans.core.builder import Builder
+from functrans.core.evaluation import Environment
+from functrans.core.jaxpr import Atom, Jaxpr, derived
+from functrans.core.primitive import Primitive
+from functrans.ops.calls import call_p, jit_p
+from functrans.passes.literals import fold_literals
+
+__all__ = ["inline", "inline_all"]
+
+
+def inline(jaxpr: Jaxpr) -> Jaxpr:
+    """The program with every `call` inlined: the form in which programs are transformed and printed."""
+    return derived(jaxpr, "inline", lambda: _inline(jaxpr, (call_p,)))
+
+
+def inline_all(jaxpr: Jaxpr) -> Jaxpr:
+    """The program with every `call` and `jit` inlined: the form that a backend gets."""
+    return derived(jaxpr, "inline_all", lambda: _inline(jaxpr, (call_p, jit_p)))
+
+
+def _inline(jaxpr: Jaxpr, primitives: tuple[Primitive, ...]) -> Jaxpr:
+    if not any([eqn.primitive in primitives for eqn in jaxpr.eqns]):
+        return jaxpr
+    builder = Builder(jaxpr.in_avals)
+    inputs: list[Atom] = [-1 - i for i in range(len(jaxpr.in_avals))]
+    return builder.build(_copy_into(builder, jaxpr, inputs, primitives))
+
+
+def _copy_into(builder: Builder, jaxpr: Jaxpr, inputs: list[Atom], primitives: tuple[Primitive, ...]) -> list[Atom]:
+    env = Environment(inputs)
+    for eqn in jaxpr.eqns:
+        operands = env.read_all(eqn.inputs)
+        if eqn.primitive in primitives:
+            env.write(_copy_into(builder, eqn.params["jaxpr"], operands, primitives))
+        elif (literal := fold_literals(eqn, operands)) is not None:
+            env.write([literal])
+        else:
+            env.write(builder.add(eqn.operation, tuple(operands), eqn.source))
+    return env.read_all(jaxpr.outs)

@@ -1,0 +1,134 @@
+"""A program on stacks of its inputs: `batch : (x -> y) -> ([x] -> [y])`, all at once.
+
+The program is walked once, each value with the axis along which it is stacked, or None where all members of the batch
+share it. The rules of the primitives say how to compute on stacks with one operation.
+
+>>> import numpy as np
+>>> import functrans as ft
+>>> from functrans.transforms.batch import batch
+>>> program = ft.make_jaxpr(lambda x: ft.lax.reduce_sum(ft.lax.sin(x), (0,)))(np.ones(3)).jaxpr
+>>> batch(program, 5, (1,))
+({ lambda ; a:f64[3,5]. let
+    b:f64[3,5] = sin a
+    c:f64[5] = reduce_sum[axes=(0,)] b
+  in (c,) }, (0,))
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from functrans.core.evaluation import Environment, apply_equation, stage
+from functrans.core.jaxpr import Equation, Jaxpr, derived
+from functrans.ops.shape import broadcast_in_dim, moveaxis, reshape
+from functrans.passes.dead_code import eliminate_dead_code
+from functrans.passes.inline import inline
+
+__all__ = ["Axes", "batch", "batch_to"]
+
+Axes = tuple[int | None, ...]
+
+
+def batch(jaxpr: Jaxpr, size: int, axes: Axes) -> tuple[Jaxpr, Axes]:
+    """The program on stacked inputs.
+
+    Args:
+        jaxpr: the program.
+        size: how many members the batch has.
+        axes: along which axis each input is stacked; None where it is shared.
+
+    Returns:
+        The program, and the axis along which each output is stacked.
+    """
+    return derived(jaxpr, ("batch", size, axes), lambda: _batch(inline(jaxpr), size, axes))
+
+
+def batch_to(jaxpr: Jaxpr, size: int, axes: Axes, out_axes: Axes) -> Jaxpr:
+    """The program on stacked inputs, with its outputs stacked along the given axes.
+
+    An output for which None is given must not depend on a stacked input.
+    """
+    return derived(jaxpr, ("batch_to", size, axes, out_axes), lambda: _batch_to(jaxpr, size, axes, out_axes))
+
+
+def _batch_to(jaxpr: Jaxpr, size: int, axes: Axes, out_axes: Axes) -> Jaxpr:
+    program, given = batch(jaxpr, size, axes)
+    with stage("batch", program.in_avals) as recording:
+        env = Environment(recording.inputs())
+        for eqn in program.eqns:
+            recording.source = eqn.source
+            env.write(apply_equation(eqn, env.read_all(eqn.inputs)))
+        outs = [
+            x if wanted is None else stacked(x, size, have, wanted)
+            for x, have, wanted in zip(env.read_all(program.outs), given, out_axes, strict=True)
+        ]
+        return recording.close(outs)[0]
+
+
+def stacked(x: Any, size: int, have: int | None, wanted: int) -> Any:
+    """A value stacked along one axis, from one stacked along another or shared."""
+    if have is not None:
+        return moveaxis(x, have, wanted)
+    shape = (*x.shape[:wanted], size, *x.shape[wanted:])
+    return broadcast_in_dim(x, shape, [d for d in range(x.ndim + 1) if d != wanted])
+
+
+def _batch(jaxpr: Jaxpr, size: int, axes: Axes) -> tuple[Jaxpr, Axes]:
+    avals = [
+        aval if axis is None else aval.with_shape((*aval.shape[:axis], size, *aval.shape[axis:]))
+        for aval, axis in zip(jaxpr.in_avals, axes, strict=True)
+    ]
+    with stage("batch", avals) as recording:
+        env, axis_of = Environment(recording.inputs()), Environment(axes)
+        for eqn in jaxpr.eqns:
+            recording.source = eqn.source
+            operands = env.read_all(eqn.inputs)
+            operand_axes = [axis_of.read(x) if type(x) is int else None for x in eqn.inputs]
+            outs, out_axes = _batch_equation(eqn, size, operands, operand_axes)
+            env.write(outs)
+            axis_of.write(out_axes)
+        given = tuple([axis_of.read(x) if type(x) is int else None for x in jaxpr.outs])
+        program, _ = recording.close(env.read_all(jaxpr.outs))
+    return eliminate_dead_code(program), given
+
+
+def _batch_equation(
+    eqn: Equation, size: int, operands: list[Any], axes: list[int | None]
+) -> tuple[Sequence[Any], Sequence[int | None]]:
+    if all([axis is None for axis in axes]):
+        return apply_equation(eqn, operands), [None] * len(eqn.outs)
+    if eqn.primitive.batch is None:
+        return _loop(eqn, size, operands, axes)
+    outs, out_axes = eqn.primitive.batch(size, operands, axes, **eqn.params)
+    return (outs, out_axes) if eqn.primitive.multiple_results else ([outs], [out_axes])
+
+
+_warned: set[str] = set()
+
+
+def _loop(
+    eqn: Equation, size: int, operands: list[Any], axes: list[int | None]
+) -> tuple[Sequence[Any], Sequence[int | None]]:
+    """A primitive without a batching rule, member by member: correct, and slow."""
+    name = eqn.primitive.name
+    if name not in _warned:
+        _warned.add(name)
+        warnings.warn(
+            f"primitive {name!r} has no batching rule: it runs once for each member of a batch. Give it one: "
+            f"functrans.extend.def_batch({name}_p, lambda size, operands, axes, **params: (outs, out_axes)).",
+            stacklevel=2,
+        )
+    members = []
+    for i in range(size):
+        own = [
+            x if axis is None else index_in_dim(x, i, axis, keepdims=False)
+            for x, axis in zip(operands, axes, strict=True)
+        ]
+        members.append(apply_equation(eqn, own))
+    return [_stack(outs) for outs in zip(*members, strict=True)], [0] * len(eqn.outs)
+
+
+def _stack(members: Sequence[Any]) -> Any:
+    return concatenate([reshape(x, (1, *x.shape)) for x in members], 0)

@@ -1,0 +1,121 @@
+"""The linear part of a program at a point: `linearize : (x -> y) -> (x -> (y, residuals)), (dx, residuals -> dy)`.
+
+No partial evaluation is needed. The JVP rules run with the primals in one recording and the tangents in a deeper one:
+what touches a tangent lands in the deeper one, which is therefore linear, and the primal values that it captured are
+the residuals.
+
+>>> import functrans as ft
+>>> from functrans.transforms.linearize import linearize
+>>> lin = linearize(ft.make_jaxpr(lambda x: ft.lax.sin(x))(1.5).jaxpr, (True,))
+>>> lin.primal
+{ lambda ; a:f64[]. let
+    b:f64[] = sin a
+    c:f64[] = cos a
+  in (b, c) }
+>>> lin.linear
+{ lambda ; a:f64[] b:f64[]. let
+    c:f64[] = mul a b
+  in (c,) }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from functrans.core.evaluation import Environment, apply_equation, stage
+from functrans.core.jaxpr import Equation, Jaxpr, derived
+from functrans.core.recording import UNKNOWN, Recording
+from functrans.passes.dead_code import eliminate_dead_code
+from functrans.passes.inline import inline
+from functrans.transforms.from_vjp import linearize_from_vjp
+from functrans.transforms.jvp import jvp_equation
+from functrans.transforms.tangents import Nonzeros, read_tangents
+
+__all__ = ["Linearized", "linearize"]
+
+
+class Linearized(NamedTuple):
+    """A linearized program."""
+
+    primal: Jaxpr
+    """From the inputs to the outputs, then the residuals that are not inputs themselves."""
+
+    linear: Jaxpr
+    """From the tangents given, then the residuals, to the tangents of the outputs that have one."""
+
+    nonzeros: Nonzeros
+    """Which outputs have a tangent."""
+
+    residuals: tuple[int, ...]
+    """Where each residual is: `-1 - i` for input i, else its number among the outputs of `primal`."""
+
+    def read_residuals(self, inputs: Sequence[Any], outs: Sequence[Any]) -> list[Any]:
+        """The residuals, from the inputs and all outputs of the primal program."""
+        return [outs[place] if place >= 0 else inputs[-1 - place] for place in self.residuals]
+
+
+def linearize(jaxpr: Jaxpr, nonzeros: Nonzeros) -> Linearized:
+    """Split a program's derivative into what can be computed before the tangents are known, and the rest.
+
+    Args:
+        jaxpr: the program.
+        nonzeros: which inputs have a tangent; the others' is zero.
+    """
+    return derived(jaxpr, ("linearize", nonzeros), lambda: _linearize(inline(jaxpr), nonzeros))
+
+
+def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros) -> Linearized:
+    tangent_avals = [aval.strong for aval, nonzero in zip(jaxpr.in_avals, nonzeros, strict=True) if nonzero]
+    with stage("linearize", jaxpr.in_avals) as primal:
+        with Recording("linearize", tangent_avals, [UNKNOWN] * len(tangent_avals), literals=True) as linear:
+            outs, outs_dot = _walk(jaxpr, nonzeros, primal, linear)
+            linear_program, values = linear.close([t for t in outs_dot if t is not None])
+        primal_program, places = _close_primal(primal, outs, values[len(tangent_avals) :])
+    return Linearized(
+        eliminate_dead_code(primal_program),
+        eliminate_dead_code(linear_program),
+        tuple([t is not None for t in outs_dot]),
+        places,
+    )
+
+
+def _walk(jaxpr: Jaxpr, nonzeros: Nonzeros, primal: Recording, linear: Recording) -> tuple[list[Any], list[Any]]:
+    given = iter(linear.inputs())
+    primals = Environment(primal.inputs())
+    tangents = Environment([next(given) if nonzero else None for nonzero in nonzeros])
+    for eqn in jaxpr.eqns:
+        primal.source = linear.source = eqn.source
+        outs, outs_dot = _linearize_equation(
+            eqn, primals.read_all(eqn.inputs), read_tangents(tangents, eqn.inputs)
+        )
+        primals.write(outs)
+        tangents.write(outs_dot)
+    return primals.read_all(jaxpr.outs), read_tangents(tangents, jaxpr.outs)
+
+
+def _close_primal(primal: Recording, outs: list[Any], residuals: list[Any]) -> tuple[Jaxpr, tuple[int, ...]]:
+    """Append the residuals to the outputs, but those that the caller has anyway: inputs, and outputs."""
+    outs = list(outs)
+    known = {primal.atom(x): number for number, x in reversed(list(enumerate(outs)))}
+    places = []
+    for residual in residuals:
+        atom: Any = primal.atom(residual)
+        if atom >= 0 and atom not in known:
+            known[atom] = len(outs)
+            outs.append(residual)
+        places.append(atom if atom < 0 else known[atom])
+    return primal.close(outs)[0], tuple(places)
+
+
+def _linearize_equation(
+    eqn: Equation, primals: Sequence[Any], tangents: Sequence[Any]
+) -> tuple[Sequence[Any], list[Any]]:
+    primitive = eqn.primitive
+    if all([t is None for t in tangents]):
+        return apply_equation(eqn, primals), [None] * len(eqn.outs)
+    if primitive.linearize is not None:
+        return primitive.linearize(primals, tangents, **eqn.params)  # type: ignore[no-any-return]
+    if primitive.vjp is not None:
+        return linearize_from_vjp(eqn, primals, tangents)
+    return jvp_equation(eqn, primals, tangents)

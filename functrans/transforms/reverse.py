@@ -1,0 +1,76 @@
+"""Reverse mode, linearize and then transpose, as one program: `vjp : (x -> y) -> ((x, ct) -> (y, ct x))`.
+
+>>> import functrans as ft
+>>> from functrans.transforms.reverse import gradient
+>>> program = ft.make_jaxpr(lambda x: ft.lax.mul(ft.lax.sin(x), 3.0))(1.5).jaxpr
+>>> gradient(program, (0,))
+{ lambda ; a:f64[]. let
+    b:f64[] = sin a
+    c:f64[] = cos a
+    d:f64[] = mul b 3.0:f64[]
+    e:f64[] = mul 1.0:f64[] 3.0:f64[]
+    f:f64[] = mul e c
+  in (d, f) }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from functrans.core.evaluation import eval_jaxpr, stage
+from functrans.core.jaxpr import Jaxpr, Literal, derived
+from functrans.core.rules import zeros_like
+from functrans.passes.dead_code import eliminate_dead_code
+from functrans.transforms.linearize import linearize
+from functrans.transforms.tangents import Nonzeros
+from functrans.transforms.transpose import transpose
+
+__all__ = ["gradient", "pull_back"]
+
+
+def gradient(jaxpr: Jaxpr, wrt: tuple[int, ...], with_value: bool = True) -> Jaxpr:
+    """The program that computes the outputs and the gradient of the first one.
+
+    Args:
+        jaxpr: a program whose first output is a scalar.
+        wrt: with respect to which inputs, in ascending order.
+        with_value: whether the first output itself is wanted; if not, nothing runs that only it needs.
+
+    Returns:
+        A program from the inputs to the outputs, then the gradients.
+    """
+    return derived(jaxpr, ("gradient", wrt, with_value), lambda: _gradient(jaxpr, wrt, with_value))
+
+
+def _gradient(jaxpr: Jaxpr, wrt: tuple[int, ...], with_value: bool) -> Jaxpr:
+    chosen = set(wrt)
+    with stage("gradient", jaxpr.in_avals) as recording:
+        inputs = recording.inputs()
+        lin = linearize(jaxpr, tuple([i in chosen for i in range(len(inputs))]))
+        results = eval_jaxpr(lin.primal, inputs)
+        residuals = lin.read_residuals(inputs, results)
+        outs = results[: len(jaxpr.outs)]
+        seed = [Literal(1, jaxpr.out_avals[0].strong)] + [None] * (len(outs) - 1)
+        cts = pull_back(lin.linear, lin.nonzeros, len(wrt), residuals, seed)
+        grads = [
+            zeros_like(jaxpr.in_avals[i]) if ct is None else ct for i, ct in zip(wrt, cts, strict=True)
+        ]
+        program, _ = recording.close((outs if with_value else outs[1:]) + grads)
+    return eliminate_dead_code(program)
+
+
+def pull_back(
+    linear: Jaxpr,
+    nonzeros: Nonzeros,
+    n_tangents: int,
+    residuals: Sequence[Any],
+    cts: Sequence[Any],
+    run: Callable[[Jaxpr, list[Any]], Sequence[Any]] = eval_jaxpr,
+) -> list[Any]:
+    """The cotangents of the tangents of a linearized program, from those of its outputs; None is zero."""
+    cts = [ct for ct, nonzero in zip(cts, nonzeros, strict=True) if nonzero]
+    is_linear = (True,) * n_tangents + (False,) * len(residuals)
+    transposed, given = transpose(linear, is_linear, tuple([ct is not None for ct in cts]))
+    outs = iter(run(transposed, [*residuals, *[ct for ct in cts if ct is not None]]))
+    return [next(outs) if nonzero else None for nonzero in given]
