@@ -1,9 +1,13 @@
-"""Hypothesis profiles: `ci` is short and repeatable, `HYPOTHESIS_PROFILE=long` searches."""
+"""Hypothesis profiles: `ci` is short and repeatable, `HYPOTHESIS_PROFILE=long` searches. Every program is type-checked."""
 
 import os
 
 from hypothesis import settings
 
+import functrans
+
 settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile("long", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+functrans.config.check_programs = True

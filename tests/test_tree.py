@@ -111,7 +111,7 @@ def exactly(value):
     if isinstance(value, Layer):
         return f"Layer({exactly(value.weight)}, {exactly(value.bias)}, {value.name!r})"
     if isinstance(value, dict):
-        pairs = [(key, value[key]) for key in (sorted(value) if type(value) is dict else sorted(value))]
+        pairs = [(key, value[key]) for key in sorted(value)]
         return f"{type(value).__name__}({[(repr(k), exactly(v)) for k, v in pairs]})"
     if isinstance(value, list | tuple | collections.deque):
         return f"{type(value).__name__}({[exactly(v) for v in value]}, {getattr(value, 'maxlen', None)})"
@@ -150,7 +150,6 @@ def test_the_structure_ignores_the_leaves(value):
     other = tree.structure(tree.map(lambda x: None.__class__, value))
     assert treedef == other
     assert hash(treedef) == hash(other)
-    assert treedef is other
 
 
 @given(trees, trees)
@@ -363,10 +362,20 @@ def test_structures_keep_no_data_alive():
     assert alive() is None
 
 
-def test_the_table_is_bounded(monkeypatch):
+@pytest.fixture
+def empty_table(monkeypatch):
     monkeypatch.setattr(treedef_module, "_treedefs", {None: treedef_module.LEAF})
-    monkeypatch.setattr(treedef_module, "_MAX_NODES", 50)
     monkeypatch.setattr(treedef_module, "_room", 50)
+
+
+def test_equal_structures_are_identical(empty_table):
+    value = {"a": [1, None], "b": Layer(1, Point(2, 3), "x")}
+    treedef = tree.structure(value)
+    assert tree.structure(tree.map(str, value)) is treedef
+
+
+def test_the_table_is_bounded(monkeypatch, empty_table):
+    monkeypatch.setattr(treedef_module, "_MAX_NODES", 50)
     first = tree.structure([0, {}])
     for n in range(100):
         tree.structure([0] * (n % 60))
@@ -374,8 +383,8 @@ def test_the_table_is_bounded(monkeypatch):
     assert tree.structure([0, {}]) == first
 
 
-def test_threads_agree():
-    value = [({"thread": 1, "safe": (2, i)},) for i in range(20)]
+def test_threads_agree(empty_table):
+    value = [({"thread": 1, "safe": (2, i)},) for i in range(5)]
     found = []
     threads = [threading.Thread(target=lambda: found.append(tree.structure(value))) for _ in range(8)]
     for thread in threads:
@@ -390,8 +399,7 @@ def test_threads_agree():
 
 
 def test_key_paths():
-    value = {"W": [1, 2, Layer(3, Point(4, 5))], "k": Keyed([6], ("w",)), "u": Unkeyed([7]), 8: 0}
-    del value[8]
+    value = {"W": [1, 2, Layer(3, Point(4, 5))], "k": Keyed([6], ("w",)), "u": Unkeyed([7])}
     paths = ["params" + tree.keystr(path) for path, _ in tree.leaves_with_path(value)]
     assert paths == [
         "params['W'][0]",

@@ -121,19 +121,16 @@ class Jitted(Transformed):
     def _fingerprint(self, static: tuple[Any, ...], arguments: Arguments) -> Any:
         leaves = [] if arguments.places is None else arguments.static_leaves()
         places = None if arguments.places is None else tuple(arguments.places)
-        try:
-            return fingerprint(static), fingerprint(leaves), places
-        except TypeError:
-            pass
         for value in [v for _, v in static] + leaves:
             try:
-                fingerprint(value)
+                hash(value)
             except TypeError:
-                break
-        raise ValueError(
-            f"static arguments must be hashable, so that a program can be kept for each value, but {self.name} got "
-            f"{value!r:.60} of type {type(value).__name__}. Pass a tuple instead of a list, or make it an array argument."
-        )
+                raise ValueError(
+                    "static arguments must be hashable, so that a program can be kept for each value, but "
+                    f"{self.name} got {value!r:.60} of type {type(value).__name__}. Pass a tuple instead of a list, "
+                    "or do not declare it static."
+                ) from None
+        return fingerprint(static), fingerprint(leaves), places
 
     def _separate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Arguments, tuple[Any, ...]]:
         """The arguments that are not static, of a function that has the static ones bound; and those."""

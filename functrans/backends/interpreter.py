@@ -127,7 +127,7 @@ class _Plan:
         return dead
 
     def _step(self, eqn: Equation, dead: tuple[int, ...]) -> Step:
-        if eqn.outs[0] in self.unbroadcast if len(eqn.outs) else False:
+        if any([out in self.unbroadcast for out in eqn.outs]):
             function: Any = _aligner(eqn.in_avals[0], **eqn.params)
         else:
             operation = eqn.operation
@@ -184,7 +184,8 @@ def _memory_owners(jaxpr: Jaxpr) -> Callable[[Atom], Any]:
     for eqn in jaxpr.eqns:
         if eqn.primitive.is_view:
             first = eqn.inputs[0]
-            owners[eqn.outs[0]] = owners.get(first, first) if type(first) is int else first
+            owner = owners.get(first, first) if type(first) is int else first
+            owners.update({out: owner for out in eqn.outs})
     return lambda atom: owners.get(atom, atom) if type(atom) is int else atom
 
 

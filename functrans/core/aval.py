@@ -60,7 +60,8 @@ def _intern(key: tuple[Shape, np.dtype[Any], bool]) -> Aval:
     # Two tables: the strong one makes the lookup fast and is emptied when it has grown, the weak one keeps the
     # identity of avals that somebody still holds.
     shape, dtype, weak = key
-    dtype = dtype.newbyteorder("=")
+    if not dtype.isnative:
+        dtype = dtype.newbyteorder("=")
     if dtype.kind not in "biufc":
         raise TypeError(_unsupported(dtype))
     shape = tuple(map(int, shape))
@@ -107,11 +108,11 @@ def aval_of(x: Any) -> Aval:
     """
     if type(x) is np.ndarray:
         return Aval(x.shape, x.dtype)
-    aval = getattr(x, "aval", None)
-    if type(aval) is Aval:
-        return aval
     aval = _python_scalars.get(type(x))
     if aval is not None:
+        return aval
+    aval = getattr(x, "aval", None)
+    if type(aval) is Aval:
         return aval
     if isinstance(x, (np.ma.MaskedArray, np.matrix)):
         raise TypeError(f"{type(x).__name__} is not supported: its arithmetic is not that of numpy.ndarray. "

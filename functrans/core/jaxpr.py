@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
+from functools import lru_cache
 from types import CodeType
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -39,6 +40,7 @@ __all__ = [
     "clear_programs",
     "derived",
     "intern_program",
+    "literal_of",
 ]
 
 T = TypeVar("T")
@@ -118,6 +120,14 @@ class Literal:
 
 _literals: WeakValueDictionary[Hashable, Literal] = WeakValueDictionary()
 
+
+@lru_cache(maxsize=1024, typed=True)
+def literal_of(number: int) -> Literal:
+    """The literal of a Python int or bool."""
+    return Literal(number)
+
+
+
 Atom = int | Literal
 Source = tuple[CodeType, int] | None
 RawEquation = tuple["Operation", tuple[Atom, ...]]
@@ -126,7 +136,7 @@ RawEquation = tuple["Operation", tuple[Atom, ...]]
 class Operation:
     """A primitive with its parameters, applied to operands of known avals. Interned by the primitive that makes it."""
 
-    __slots__ = ("in_avals", "out_avals", "params", "primitive", "run")
+    __slots__ = ("in_avals", "out_avals", "params", "primitive", "run", "single")
 
     def __init__(
         self, primitive: PrimitiveLike, params: Params, in_avals: tuple[Aval, ...], out_avals: tuple[Aval, ...]
@@ -135,6 +145,7 @@ class Operation:
         self.params = params
         self.in_avals = in_avals
         self.out_avals = out_avals
+        self.single = not primitive.multiple_results
         self.run: Callable[..., Any] | None = None
         """The implementation bound to the parameters, made when it is first needed."""
 

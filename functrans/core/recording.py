@@ -25,11 +25,11 @@ import numpy as np
 from functrans.config import config
 from functrans.core.aval import Aval, aval_of
 from functrans.core.check import check_jaxpr
-from functrans.core.jaxpr import Atom, Jaxpr, Literal, Operation, RawEquation, Source, intern_program
+from functrans.core.jaxpr import Atom, Jaxpr, Literal, Operation, RawEquation, Source, intern_program, literal_of
 from functrans.core.tracer import Tracer
 from functrans.errors import UnexpectedTracerError, describe_line, is_internal
 
-__all__ = ["UNKNOWN", "Recording", "no_staging", "recording_for"]
+__all__ = ["UNKNOWN", "Recording", "no_staging", "recording_for", "staging_open"]
 
 
 class _Unknown:
@@ -64,6 +64,11 @@ class no_staging:  # noqa: N801  (a context manager, used like a function)
 
     def __exit__(self, *_: object) -> None:
         _staging.stack = self._stack
+
+
+def staging_open() -> bool:
+    """Whether a staging recording is open, which takes operations on plain arrays too."""
+    return bool(_staging.stack)
 
 
 def recording_for(operands: Sequence[Any]) -> Recording | None:
@@ -181,21 +186,22 @@ class Recording:
 
     def record(self, operation: Operation, operands: Sequence[Any]) -> Any:
         """Append an equation, and give the tracers of its results (a tuple if the primitive has several)."""
+        atom = self.atom
         inputs = tuple(
-            [x.atom if type(x) is Tracer and x.recording is self else self.atom(x) for x in operands]
+            [x.atom if type(x) is Tracer and x.recording is self else atom(x) for x in operands]
         )
         self.equations.append((operation, inputs))
         self.sources.append(self.source or caller())
         first = self.n_results
-        outs = operation.out_avals
-        if not operation.primitive.multiple_results:
+        if operation.single:
             self.n_results = first + 1
             if self.starts is not None:
                 self.starts.append(first)
-            return Tracer(self, first, outs[0])
+            return Tracer(self, first, operation.out_avals[0])
         if self.starts is None:
             self.starts = list(range(first))
         self.starts.append(first)
+        outs = operation.out_avals
         self.n_results = first + len(outs)
         return tuple([Tracer(self, first + i, aval) for i, aval in enumerate(outs)])
 
@@ -210,14 +216,17 @@ class Recording:
             return self._capture(x, x)
         if kind is Literal:
             return x
+        if kind is int or kind is bool:
+            return literal_of(x)
         if kind is np.ndarray:
             return self._capture_array(x)
-        aval = aval_of(x)
         if isinstance(x, np.ndarray):
+            aval_of(x)
             return self._capture_array(np.asarray(x))
+        aval = aval_of(x)
         if self.literals or not aval.inexact:
             return Literal(x, aval)
-        return self._new_input(aval, np.asarray(x, aval.dtype))
+        return self._new_input(aval, np.array(x))
 
     def _new_input(self, aval: Aval, value: Any) -> int:
         self.avals.append(aval)

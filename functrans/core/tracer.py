@@ -154,8 +154,8 @@ class Tracer:
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         raise TracerArrayConversionError(
             f"a plain array was asked of a tracer {self.aval} at {user_location()}: it would lose the derivative. "
-            "Stay in the program with functrans.numpy (asarray, stack([x, y]) in place of np.array([x, y])), "
-            "or take the value alone: functrans.concrete(x)."
+            "Stay in the program with functrans.numpy (stack([x, y]) in place of np.array([x, y]), take(a, x) in place "
+            "of a[x]), or take the value alone: functrans.concrete(x)."
         )
 
     def __repr__(self) -> str:
@@ -214,7 +214,7 @@ INSTALLED_METHODS = tuple(
 _STATIC = "mark the argument static (static_argnums), or leave jit away: under grad alone the arguments are known."
 
 _REMEDY: dict[type[ConcretizationTypeError], str] = {
-    ConcretizationTypeError: f"Print with functrans.debug.print after the call, {_STATIC}",
+    ConcretizationTypeError: f"Return it and look at it after the call, {_STATIC}",
     TracerBoolConversionError: f"Choose with functrans.numpy.where(condition, x, y), {_STATIC}",
     TracerIntegerConversionError: f"Sizes and axes are part of the program: {_STATIC}",
 }

@@ -16,6 +16,7 @@ from functrans.core.evaluation import stage
 from functrans.core.jaxpr import Jaxpr, Operation
 from functrans.core.primitive import apply_operation
 from functrans.core.recording import recording_for
+from functrans.core.tracer import Tracer
 from functrans.ops.calls import call_p
 
 __all__ = ["record_call", "plan_of"]
@@ -60,6 +61,11 @@ def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static:
         operands: tracers, arrays and numbers, of which at least one is a tracer or a staging recording is open.
         static: hashable arguments that belong to the program.
     """
-    plan = plan_of(function, tuple([aval_of(x) for x in operands]), static)
-    out = apply_operation(plan.operation, operands)
-    return out[0] if plan.unpack else out
+    avals = tuple([x.aval if type(x) is Tracer else aval_of(x) for x in operands])
+    operation, unpack = plan_of(function, avals, static)
+    recording = recording_for(operands)
+    if recording is None:
+        out = apply_operation(operation, operands)
+    else:
+        out = recording.record(operation, operands)
+    return out[0] if unpack else out

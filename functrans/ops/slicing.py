@@ -19,7 +19,7 @@ from functrans.core.rules import (
     def_specialized_impl,
 )
 from functrans.ops.families import align, matched
-from functrans.ops.select import select
+from functrans.ops.comparison import select
 from functrans.ops.shape import broadcast_in_dim, moveaxis, reduce_sum, splat, squeeze
 
 __all__ = ["index_in_dim", "pad", "pad_p", "slice", "slice_in_dim", "slice_p"]

@@ -23,9 +23,13 @@ __all__ = [
     "GatherScatterMode",
     "ScatterDimensionNumbers",
     "Windows",
+    "canonical",
     "check_windows",
     "gathering",
+    "scattering",
+    "signed",
     "window_sizes",
+    "windows_shape",
 ]
 
 Shape = tuple[int, ...]
@@ -208,7 +212,7 @@ class Windows:
         Raises:
             IndexError: if one is outside and the mode promises that there is none.
         """
-        starts = _signed(indices)
+        starts = signed(indices)
         if self.mode is GatherScatterMode.CLIP:
             return np.minimum(np.maximum(starts, 0), self.limits_array.view(np.intp)), None
         outside = starts.view(np.uintp) > self.limits_array  # a negative index is a huge one
@@ -265,7 +269,8 @@ def _along(n: int, n_behind: int) -> Array:
     return np.arange(n).reshape(-1, *[1] * n_behind)
 
 
-def _signed(indices: Any) -> Array:
+def signed(indices: Any) -> Array:
+    """Indices in NumPy's own index dtype."""
     if indices.dtype == np.intp:
         return indices  # type: ignore[no-any-return]
     if indices.dtype == np.uintp:
@@ -278,66 +283,60 @@ def _out_of_bounds(index: Any, axis: int, n: int) -> IndexError:
 
 
 class _FlatWindows:
+    """The windows as positions in the elements of the operand, in C order."""
+
     def __init__(self, windows: Windows) -> None:
         strides = [prod(windows.operand_shape[d + 1 :]) for d in range(len(windows.operand_shape))]
-        n_window_axes = len(windows.window_axes)
-        self.behind = (1,) * n_window_axes
+        n_axes = len(windows.window_axes)
+        self.behind = (1,) * n_axes
         self.strides = np.array([strides[d] for d in windows.mapped], np.intp)
-        self.shape = (*windows.batch, *[windows.sizes[d] for d in windows.window_axes])
-        offsets: Any = np.zeros((1,) * len(self.shape), np.intp)
+        offsets: Any = np.zeros(self.behind, np.intp)
         for position, d in enumerate(windows.window_axes):
-            offsets = offsets + _along(windows.sizes[d], n_window_axes - 1 - position) * strides[d]
+            offsets = offsets + _along(windows.sizes[d], n_axes - 1 - position) * strides[d]
         for d in windows.numbers.operand_batching_dims:
-            offsets = offsets + windows.batch_index(d, n_window_axes) * strides[d]
-        self.offsets = offsets
-        self.is_trivial = offsets.size == 1
-        self.whole = self.shape if len(windows.mapped) == 0 else None
+            offsets = offsets + windows.batch_index(d, n_axes) * strides[d]
+        self.offsets = offsets if offsets.shape else None
+        self.is_position = len(windows.mapped) == 1 and strides[windows.mapped[0]] == 1
 
     def positions(self, starts: Array) -> Array:
         """The positions of all elements of the windows, in mesh order."""
-        if len(self.strides) == 1:
-            first = starts[..., 0] if self.strides[0] == 1 else starts[..., 0] * self.strides[0]
-        else:
-            first = starts @ self.strides
-        if self.is_trivial and not self.behind:
-            return first
-        positions = first.reshape(*first.shape, *self.behind) + self.offsets
-        return positions
+        first = starts[..., 0] if self.is_position else starts @ self.strides
+        return first if self.offsets is None else first.reshape(*first.shape, *self.behind) + self.offsets
 
 
 class _MeshWindows:
-    """The windows as index arrays for `operand.transpose(perm)[arrays]`.
+    """The windows as index arrays, for `view(operand)[arrays]`.
 
     Axes along which the windows do not move are sliced. The others come first, with one index array each, so that
-    NumPy puts the axes of the index arrays first too.
+    NumPy puts the axes of the index arrays first too: the *indexed* order is the batch axes, then the window axes with
+    an index array, then those with a slice.
     """
 
     def __init__(self, windows: Windows) -> None:
-        sizes, shape = windows.sizes, windows.operand_shape
-        still = [d for d in windows.window_axes if d not in windows.mapped or (
-            windows.mode is GatherScatterMode.CLIP and sizes[d] == shape[d])]
+        sizes, mapped, batching = windows.sizes, windows.mapped, windows.numbers.operand_batching_dims
+        still = [d for d in windows.window_axes if d not in mapped or (
+            windows.mode is GatherScatterMode.CLIP and sizes[d] == windows.operand_shape[d])]
         moving = [d for d in windows.window_axes if d not in still]
-        indexed = [d for d in range(len(shape)) if d not in still]
-        self.windows = windows
-        self.extra = not [d for d in indexed if d in windows.mapped]
+        indexed = [d for d in range(len(sizes)) if d not in still]
+        self.has_moving = bool(moving)
+        self.extra = not any([d in mapped for d in indexed])
         """No index array has all batch axes: one is made, for a new axis."""
         self.perm = (*indexed, *still)
         self.slices = tuple([slice(0, sizes[d]) for d in still])
-        self.moving_sizes = [sizes[d] for d in moving]
-        self.constant: dict[int, Any] = {}
-        self.components: list[tuple[int, int | None, Any]] = []
-        for d in indexed:
-            offset = _along(sizes[d], len(moving) - 1 - moving.index(d)) if d in moving and sizes[d] != 1 else None
-            if d in windows.numbers.operand_batching_dims:
-                self.components.append((d, None, windows.batch_index(d, len(moving))))
-            else:
-                self.components.append((d, windows.mapped.index(d) if d in windows.mapped else None, offset))
         self.behind = (1,) * len(moving)
-        order = [*moving, *still]
+        self.components: list[tuple[int | None, Any]] = []
+        """For each indexed axis which component of the index vectors it is at, and what is added to that."""
+        for d in indexed:
+            offset: Any = None
+            if d in batching:
+                offset = windows.batch_index(d, len(moving))
+            elif d in moving and sizes[d] != 1:
+                offset = _along(sizes[d], len(moving) - 1 - moving.index(d))
+            self.components.append((mapped.index(d) if d in mapped else None, offset))
         n_batch = len(windows.batch)
-        self.from_windows = (*range(n_batch), *[n_batch + windows.window_axes.index(d) for d in order])
-        """The permutation that brings windows in mesh order into the order that the index arrays give."""
-        self.to_windows = tuple([self.from_windows.index(d) for d in range(len(self.from_windows))])
+        self.from_mesh = (*range(n_batch), *[n_batch + windows.window_axes.index(d) for d in (*moving, *still)])
+        """The permutation that brings windows in mesh order into indexed order."""
+        self.to_mesh = tuple([self.from_mesh.index(d) for d in range(len(self.from_mesh))])
 
     def view(self, operand: Array) -> Array:
         """The operand's memory with the indexed axes first."""
@@ -348,7 +347,7 @@ class _MeshWindows:
         """The index of all windows in that view."""
         batch = starts.shape[:-1]
         index: list[Any] = [np.zeros((*batch, *self.behind), np.intp)] if self.extra else []
-        for _, component, offset in self.components:
+        for component, offset in self.components:
             if component is None:
                 index.append(0 if offset is None else offset)
                 continue

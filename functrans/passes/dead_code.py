@@ -6,7 +6,7 @@ from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Jaxpr, derived
 
-__all__ = ["eliminate_dead_code"]
+__all__ = ["drop_unused_inputs", "eliminate_dead_code"]
 
 
 def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:
@@ -26,6 +26,18 @@ def _eliminate(jaxpr: Jaxpr) -> Jaxpr:
         else:
             env.write([None] * len(eqn.outs))
     return builder.build(env.read_all(jaxpr.outs))
+
+
+def drop_unused_inputs(jaxpr: Jaxpr, first: int) -> tuple[Jaxpr, tuple[int, ...]]:
+    """The program without those of its inputs from number `first` on that nothing uses, and the numbers of the rest."""
+    used = {atom for eqn in jaxpr.eqns for atom in eqn.inputs}.union(jaxpr.outs)
+    kept = [i for i in range(len(jaxpr.in_avals)) if i < first or -1 - i in used]
+    builder = Builder(tuple([jaxpr.in_avals[i] for i in kept]))
+    place = {i: -1 - number for number, i in enumerate(kept)}
+    env = Environment([place.get(i) for i in range(len(jaxpr.in_avals))])
+    for eqn in jaxpr.eqns:
+        env.write(builder.add(eqn.operation, tuple(env.read_all(eqn.inputs)), eqn.source))
+    return builder.build(env.read_all(jaxpr.outs)), tuple(kept[first:])
 
 
 def _needed_equations(jaxpr: Jaxpr) -> set[int]:

@@ -1,4 +1,4 @@
-"""Literals through the operations that only change their type: a literal again."""
+"""Literals through the operations that only change their type, and through arithmetic: a literal again."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ import numpy as np
 
 from functrans.core.jaxpr import Atom, Equation, Literal
 from functrans.ops.conversion import convert_element_type_p
+from functrans.ops.elementwise import add_p, div_p, mul_p, neg_p, sub_p
 from functrans.ops.shape import broadcast_in_dim_p, reshape_p, transpose_p
 
 __all__ = ["fold_literals"]
+
+_EXACT = (add_p, sub_p, mul_p, div_p, neg_p)
+"""Arithmetic, whose result is the same for one number and for many (unlike `exp`, say)."""
 
 _RESHAPING = (broadcast_in_dim_p, reshape_p, transpose_p)
 
 
 def fold_literals(eqn: Equation, operands: Sequence[Atom]) -> Literal | None:
     """The literal that an equation gives on these operands, if it is one."""
-    if len(operands) != 1 or type(operands[0]) is not Literal:
+    if not operands or any([type(x) is not Literal for x in operands]):
         return None
-    literal = operands[0]
+    if eqn.primitive in _EXACT:
+        with np.errstate(all="ignore"):
+            value = eqn.primitive.implementation(eqn.operation)(*[x.scalar for x in operands])
+        return Literal(value.item(), eqn.out_avals[0])
+    literal: Literal = operands[0]  # type: ignore[assignment]
     if eqn.primitive in _RESHAPING:
         return Literal(literal.value, eqn.out_avals[0])
     if eqn.primitive is convert_element_type_p:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functrans.core.jaxpr import Jaxpr, derived
+from functrans.passes.algebra import simplify
+from functrans.passes.common_subexpressions import merge_common_subexpressions
 from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.inline import inline_all
 
 __all__ = ["PASSES", "finalize"]
 
-PASSES = (inline_all, eliminate_dead_code)
+PASSES = (inline_all, simplify, merge_common_subexpressions, eliminate_dead_code)
 """In the order in which they run. Every pass keeps the bits of the results."""
 
 
@@ -18,6 +20,6 @@ def finalize(jaxpr: Jaxpr) -> Jaxpr:
 
 
 def _run_passes(jaxpr: Jaxpr) -> Jaxpr:
-    for simplify in PASSES:
-        jaxpr = simplify(jaxpr)
+    for run_pass in PASSES:
+        jaxpr = run_pass(jaxpr)
     return jaxpr

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from functrans.core.evaluation import Environment, apply_equation, stage
 from functrans.core.jaxpr import Equation, Jaxpr, derived
 from functrans.core.recording import UNKNOWN, Recording
-from functrans.passes.dead_code import eliminate_dead_code
+from functrans.passes.dead_code import drop_unused_inputs, eliminate_dead_code
 from functrans.passes.inline import inline
 from functrans.transforms.from_vjp import linearize_from_vjp
 from functrans.transforms.jvp import jvp_equation
@@ -71,10 +71,11 @@ def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros) -> Linearized:
         with Recording("linearize", tangent_avals, [UNKNOWN] * len(tangent_avals), literals=True) as linear:
             outs, outs_dot = _walk(jaxpr, nonzeros, primal, linear)
             linear_program, values = linear.close([t for t in outs_dot if t is not None])
-        primal_program, places = _close_primal(primal, outs, values[len(tangent_avals) :])
+        linear_program, kept = drop_unused_inputs(eliminate_dead_code(linear_program), len(tangent_avals))
+        primal_program, places = _close_primal(primal, outs, [values[i] for i in kept])
     return Linearized(
         eliminate_dead_code(primal_program),
-        eliminate_dead_code(linear_program),
+        linear_program,
         tuple([t is not None for t in outs_dot]),
         places,
     )

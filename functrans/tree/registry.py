@@ -459,8 +459,8 @@ def unsortable(node: dict[Any, Any]) -> TypeError:
     >>> raise unsortable({'b': 1, 0: 2})
     Traceback (most recent call last):
         ...
-    TypeError: the keys of a dict must be sortable to be flattened, but these are not: ['b', 0]; an OrderedDict
-    keeps its order
+    TypeError: the keys of a dict must be sortable to be flattened, but these are not: ['b', 0]; an
+    OrderedDict keeps its order
     """
     return TypeError(
         "the keys of a dict must be sortable to be flattened, but these are not: "

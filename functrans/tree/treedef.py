@@ -271,8 +271,8 @@ def _dict_shape(
     return tuple(shape)
 
 
-# From shapes to treedefs. Plain treedefs stay in the table until it holds too many nodes. One with data that
-# is compared by identity could keep anything alive, such as arrays in a closure: it stays while others use it.
+# From shapes to treedefs. Plain treedefs stay in the table until it holds too many nodes. One with data that is
+# compared by identity could keep anything alive, such as arrays in a closure: it stays while others use it.
 
 _treedefs: dict[Shape, TreeDef] = {None: LEAF}
 _held_elsewhere: weakref.WeakValueDictionary[Shape, TreeDef] = weakref.WeakValueDictionary()

@@ -1,0 +1,211 @@
+"""Which functions of this package stand for which of NumPy's, and how a call finds its way.
+
+A function is written once, for tracers. `implements` makes the public one of it: without tracers, and outside of any
+recording that takes all operations, that is NumPy's own function; else the call is recorded. The same table answers
+when a plain NumPy function meets a tracer (NEP 18).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from operator import index
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+
+from functrans.core.recording import staging_open
+from functrans.core.tracer import Tracer
+from functrans.errors import MissingRuleError, user_location
+from functrans.numpy.dispatch import record_call
+from functrans.numpy.promotion import same_dtype
+from functrans.ops.joining import concatenate
+from functrans.ops.shape import expand_dims
+
+__all__ = [
+    "FUNCTIONS",
+    "as_operand",
+    "axes_of",
+    "axis_of",
+    "call_function",
+    "dtype_of",
+    "has_tracer",
+    "implements",
+    "record",
+    "refuse_out",
+    "shape_of",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""What records a call of a function of NumPy."""
+
+_HARMLESS: dict[str, tuple[Any, ...]] = {
+    "order": (None, "C", "K", "A"),
+    "subok": (True, False),
+    "casting": ("same_kind", None),
+    "like": (None,),
+    "device": (None, "cpu"),
+    "copy": (None, True, False),
+    "out": (None,),
+    "where": (True,),
+}
+"""Keywords that a function may be given though it has no use for them, with the values that change nothing."""
+
+
+def has_tracer(args: Sequence[Any]) -> bool:
+    """Whether a tracer is among some arguments, or in a list or tuple among them."""
+    for x in args:
+        kind = type(x)
+        if kind is Tracer or ((kind is list or kind is tuple) and has_tracer(x)):
+            return True
+    return False
+
+
+def implements(*numpy_functions: Callable[..., Any]) -> Callable[[F], F]:
+    """Make the public function of one that records; and enter it in the table, for these functions of NumPy.
+
+    The signature should be NumPy's. Where it has `out`, nothing but None is taken for it.
+    """
+    numpy_function = numpy_functions[0]
+
+    def decorate(recorded: F) -> F:
+        names = list(inspect.signature(recorded).parameters)
+        position = names.index("out") if "out" in names else None
+        known = frozenset(names)
+
+        def entry(*args: Any, **kwargs: Any) -> Any:
+            if kwargs:
+                kwargs = _checked(recorded.__name__, kwargs, known)
+            if position is not None and len(args) > position and args[position] is not None:
+                refuse_out(recorded.__name__)
+            return recorded(*args, **kwargs)
+
+        @wraps(recorded)
+        def public(*args: Any, **kwargs: Any) -> Any:
+            if (
+                not staging_open()
+                and not has_tracer(args)
+                and not (kwargs and has_tracer(tuple(kwargs.values())))
+            ):
+                return numpy_function(*args, **kwargs)
+            return entry(*args, **kwargs)
+
+        for function in numpy_functions:
+            FUNCTIONS[function] = entry
+        return public  # type: ignore[return-value]
+
+    return decorate
+
+
+def _checked(name: str, kwargs: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """The keywords that a function has a use for."""
+    kept = {}
+    for key, value in kwargs.items():
+        if value is np._NoValue:
+            continue
+        if key == "out" and value is not None:
+            refuse_out(name)
+        if key in known:
+            kept[key] = value
+        elif key not in _HARMLESS or not any([value is x or value == x for x in _HARMLESS[key]]):
+            raise TypeError(f"{name}: the keyword {key}={value!r:.40} is not supported inside of a program")
+    return kept
+
+
+def refuse_out(name: str) -> NoReturn:
+    """Raise the error for an `out` argument.
+
+    Raises:
+        TypeError: always.
+    """
+    raise TypeError(
+        f"{name}(..., out=a) at {user_location()} would write what is being recorded into an array, which keeps no "
+        f"derivative. Take the result instead: a = {name}(...); for a += x write a = a + x."
+    )
+
+
+def call_function(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Record a call of a function of NumPy.
+
+    Raises:
+        MissingRuleError: if there is none here that stands for it.
+    """
+    entry = FUNCTIONS.get(function)
+    if entry is None:
+        module, name = getattr(function, "__module__", "numpy"), getattr(function, "__name__", repr(function))
+        raise MissingRuleError(
+            f"{module}.{name} was called with a tracer at {user_location()}, and functrans has no rule for it. Write "
+            f"it with other functions of NumPy, or take the plain value, without its derivative: functrans.concrete(x)."
+        )
+    return entry(*args, **kwargs)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Arguments
+
+
+def record(function: Callable[..., Any], operands: Sequence[Any], *static: Any) -> Any:
+    """Record `function(*operands, *static)`, where operands can be lists as NumPy takes them."""
+    return record_call(function, tuple([as_operand(x) for x in operands]), static)
+
+
+_OPERANDS = frozenset({Tracer, np.ndarray, bool, int, float, complex})
+
+
+def as_operand(x: Any) -> Any:
+    """What a program takes for an argument: itself, or the array that NumPy would make of nested lists."""
+    if type(x) in _OPERANDS or not isinstance(x, (list, tuple, range)):
+        return x
+    if not has_tracer(x):
+        return np.asarray(x)
+    return record_call(_stack, tuple([as_operand(part) for part in x]), (0,))
+
+
+def _stack(*operands: Any) -> Any:
+    *arrays, axis = operands
+    shapes = {x.shape for x in arrays}
+    if len(shapes) > 1:
+        raise ValueError(f"all input arrays must have the same shape, got {', '.join(map(str, sorted(shapes)))}")
+    return concatenate([expand_dims(x, (axis,)) for x in same_dtype(arrays)], axis)
+
+
+stack_arrays = _stack
+"""Arrays of one shape along a new axis: `stack_arrays(*arrays, axis)`."""
+
+
+def axes_of(axis: Any, ndim: int, all_if_none: bool = True) -> tuple[int, ...]:
+    """Axes as NumPy's functions take them: None, one, or several; in rising order, counted from the front.
+
+    Raises:
+        numpy.exceptions.AxisError: if one of them does not exist.
+    """
+    if axis is None and all_if_none:
+        return tuple(range(ndim))
+    if isinstance(axis, (list, Tracer)):
+        axis = index(axis) if isinstance(axis, Tracer) else tuple(axis)
+    return tuple(sorted(normalize_axis_tuple(axis, ndim)))
+
+
+def axis_of(axis: Any, ndim: int) -> int:
+    """One axis, counted from the front."""
+    return int(normalize_axis_index(index(axis), ndim))
+
+
+def shape_of(shape: Any) -> tuple[int, ...]:
+    """A shape as NumPy's functions take it: an int or a sequence of them."""
+    if isinstance(shape, (tuple, list)):
+        return tuple([index(n) for n in shape])
+    if isinstance(shape, np.ndarray) and shape.ndim:
+        return tuple(shape.tolist())
+    return (index(shape),)
+
+
+def dtype_of(dtype: Any) -> np.dtype[Any] | None:
+    """A dtype as NumPy's functions take it, or None."""
+    return None if dtype is None else np.dtype(dtype)
+
+

@@ -1,0 +1,176 @@
+"""Algebraic simplification, by identities that hold bit for bit in IEEE arithmetic.
+
+`x * 1`, `x - 0` and `-(-x)` are x, `x + -y` is `x - y`; but `x + 0.0` stays, since it turns -0.0 into 0.0, and `x * 0`
+stays, since x may be infinite. Changes of shape that follow each other become one, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import copysign
+from typing import Any
+
+from functrans.core.builder import Builder
+from functrans.core.evaluation import Environment
+from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, Operation, derived
+from functrans.core.primitive import Primitive
+from functrans.ops.conversion import convert_element_type_p
+from functrans.ops.elementwise import add_p, div_p, mul_p, neg_p, sub_p
+from functrans.ops.shape import broadcast_in_dim_p, reshape_p, transpose_p
+from functrans.passes.literals import fold_literals
+
+__all__ = ["simplify"]
+
+Definitions = dict[Atom, tuple[Operation, tuple[Atom, ...]]]
+Rewritten = Atom | tuple[Operation, tuple[Atom, ...]] | None
+"""What an equation is replaced by: an atom that there is already, another equation, or None to keep it."""
+
+
+def simplify(jaxpr: Jaxpr) -> Jaxpr:
+    """The program with the identities applied, in one walk."""
+    return derived(jaxpr, "simplify", lambda: _simplify(jaxpr))
+
+
+def _simplify(jaxpr: Jaxpr) -> Jaxpr:
+    builder = Builder(jaxpr.in_avals)
+    env = Environment([-1 - i for i in range(len(jaxpr.in_avals))])
+    definitions: Definitions = {}
+    for eqn in jaxpr.eqns:
+        operation, inputs = eqn.operation, tuple(env.read_all(eqn.inputs))
+        rewritten = _rewrite(eqn, inputs, definitions)
+        if rewritten is not None and not isinstance(rewritten, tuple):
+            env.write([rewritten])
+            continue
+        if rewritten is not None:
+            operation, inputs = rewritten
+        outs = builder.add(operation, inputs, eqn.source)
+        if len(outs) == 1:
+            definitions[outs[0]] = operation, inputs
+        env.write(outs)
+    return builder.build(env.read_all(jaxpr.outs))
+
+
+def _rewrite(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    literal = fold_literals(eqn, inputs)
+    if literal is not None:
+        return literal
+    rule = _RULES.get(eqn.primitive)
+    return None if rule is None else rule(eqn, inputs, definitions)
+
+
+def _is(atom: Atom, number: float) -> bool:
+    """Whether an atom is the literal of a number; of zeros, 0.0 and not -0.0."""
+    if type(atom) is not Literal or atom.value != number:
+        return False
+    return atom.dtype.kind != "f" or copysign(1.0, atom.value) == copysign(1.0, number)
+
+
+def _defined_by(atom: Atom, primitive: Primitive, definitions: Definitions) -> tuple[Atom, ...] | None:
+    """The operands of the equation that gives an atom, if it is one of the primitive."""
+    if type(atom) is not int or atom not in definitions:
+        return None
+    operation, inputs = definitions[atom]
+    return inputs if operation.primitive is primitive else None
+
+
+def _again(primitive: Any, eqn: Equation, inputs: tuple[Atom, ...]) -> Rewritten:
+    """An equation of another primitive on operands of the same avals."""
+    avals = tuple([aval.strong for aval in eqn.in_avals[: len(inputs)]])
+    return primitive.operation(avals, {}), inputs
+
+
+def _neg(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    inner = _defined_by(inputs[0], neg_p, definitions)
+    return None if inner is None else inner[0]
+
+
+def _add(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    for one, other in (inputs, inputs[::-1]):
+        if _is(other, -0.0) or (eqn.in_avals[0].dtype.kind in "iu" and _is(other, 0)):
+            return one
+        negated = _defined_by(other, neg_p, definitions)
+        if negated is not None:
+            return _again(sub_p, eqn, (one, negated[0]))
+    return None
+
+
+def _sub(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    x, y = inputs
+    if _is(y, 0.0):
+        return x
+    negated = _defined_by(y, neg_p, definitions)
+    return None if negated is None else _again(add_p, eqn, (x, negated[0]))
+
+
+def _mul(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    for one, other in (inputs, inputs[::-1]):
+        if eqn.in_avals[0].dtype.kind == "c":
+            return None
+        if _is(other, 1.0):
+            return one
+        if _is(other, -1.0):
+            return _again(neg_p, eqn, (one,))
+    return None
+
+
+def _div(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    return inputs[0] if _is(inputs[1], 1.0) and eqn.in_avals[0].dtype.kind != "c" else None
+
+
+def _convert(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    return inputs[0] if eqn.in_avals[0].dtype == eqn.out_avals[0].dtype else None
+
+
+def _reshape(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    if eqn.in_avals[0].shape == eqn.out_avals[0].shape:
+        return inputs[0]
+    return _composed(eqn, inputs, definitions, lambda outer, inner: dict(outer))
+
+
+def _transpose(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    if list(eqn.params["permutation"]) == list(range(eqn.in_avals[0].ndim)):
+        return inputs[0]
+
+    def compose(outer: Any, inner: Any) -> dict[str, Any]:
+        return {"permutation": tuple([inner["permutation"][d] for d in outer["permutation"]])}
+
+    return _composed(eqn, inputs, definitions, compose)
+
+
+def _broadcast(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    if eqn.in_avals[0].shape == eqn.out_avals[0].shape:
+        return inputs[0]
+
+    def compose(outer: Any, inner: Any) -> dict[str, Any]:
+        dims = outer["broadcast_dimensions"]
+        return dict(outer, broadcast_dimensions=tuple([dims[d] for d in inner["broadcast_dimensions"]]))
+
+    return _composed(eqn, inputs, definitions, compose)
+
+
+def _composed(
+    eqn: Equation,
+    inputs: tuple[Atom, ...],
+    definitions: Definitions,
+    compose: Callable[[Any, Any], dict[str, Any]],
+) -> Rewritten:
+    """Two equations of one primitive in a row as one."""
+    inner = _defined_by(inputs[0], eqn.primitive, definitions)
+    if inner is None:
+        return None
+    first: Operation = definitions[inputs[0]][0]
+    params = compose(eqn.params, first.params)
+    return eqn.primitive.operation(first.in_avals, params), inner
+
+
+_RULES: dict[Primitive, Callable[[Equation, tuple[Atom, ...], Definitions], Rewritten]] = {
+    neg_p: _neg,
+    add_p: _add,
+    sub_p: _sub,
+    mul_p: _mul,
+    div_p: _div,
+    convert_element_type_p: _convert,
+    reshape_p: _reshape,
+    transpose_p: _transpose,
+    broadcast_in_dim_p: _broadcast,
+}
