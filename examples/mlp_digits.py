@@ -9,6 +9,7 @@ digits that were misread.
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +20,7 @@ from tqdm import trange
 import functrans as ft
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen before)
+from matplotlib import pyplot as plt
 
 # The model
 
@@ -42,7 +43,10 @@ def loss_fn(params, x, y):
 
 
 def init_params(rng, *sizes):
-    return [(rng.normal(size=(m, n)) * np.sqrt(2 / m), np.zeros(n)) for m, n in zip(sizes, sizes[1:], strict=False)]
+    return [
+        (rng.normal(size=(m, n)) * np.sqrt(2 / m), np.zeros(n))
+        for m, n in zip(sizes, sizes[1:], strict=False)
+    ]
 
 
 def train(params, x, y, *, epochs, batch, step, noise, rng):

@@ -42,8 +42,10 @@ def canonicalize_dtype(dtype: Any, allow_extended_dtype: bool = False) -> np.dty
     """
     found = np.dtype(dtype).newbyteorder("=")
     if found.kind not in "biufc" and found != float0:
-        raise TypeError(f"{found} is not a dtype that functrans computes with: they are booleans, integers, floats "
-                        "and complex numbers")
+        raise TypeError(
+            f"{found} is not a dtype that functrans computes with: they are booleans, integers, floats "
+            "and complex numbers"
+        )
     return found
 
 

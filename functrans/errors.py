@@ -123,7 +123,7 @@ class CapturedArrayMutatedError(ValueError):
 
 def is_internal(filename: str) -> bool:
     """Whether a source file belongs to functrans or NumPy, so that its frames are not the user's."""
-    return filename.startswith((_PACKAGE, _NUMPY)) or filename.startswith("<")
+    return filename.startswith((_PACKAGE, _NUMPY, "<frozen", "<__array_function__"))
 
 
 def user_frame() -> FrameType | None:

@@ -17,8 +17,16 @@ def test_float0_holds_nothing():
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(float, "float64"), (int, "int64"), (bool, "bool"), (complex, "complex128"), ("f4", "float32"),
-     (np.uint8, "uint8"), (np.dtype(">f8"), "float64"), (np.float16, "float16")],
+    [
+        (float, "float64"),
+        (int, "int64"),
+        (bool, "bool"),
+        (complex, "complex128"),
+        ("f4", "float32"),
+        (np.uint8, "uint8"),
+        (np.dtype(">f8"), "float64"),
+        (np.float16, "float16"),
+    ],
 )
 def test_canonicalize_dtype_keeps_precision_and_fixes_byte_order(given, expected):
     found = dtypes.canonicalize_dtype(given)
@@ -34,9 +42,15 @@ def test_canonicalize_dtype_refuses_what_is_no_number(given):
 
 @pytest.mark.parametrize(
     ("a", "b", "expected"),
-    [(np.float32, np.floating, True), (np.dtype("int8"), np.integer, True), ("complex64", np.inexact, True),
-     (np.float64, np.float32, False), (bool, np.number, False), (np.zeros(2, "f4"), np.floating, True),
-     (np.integer, np.number, True)],
+    [
+        (np.float32, np.floating, True),
+        (np.dtype("int8"), np.integer, True),
+        ("complex64", np.inexact, True),
+        (np.float64, np.float32, False),
+        (bool, np.number, False),
+        (np.zeros(2, "f4"), np.floating, True),
+        (np.integer, np.number, True),
+    ],
 )
 def test_issubdtype(a, b, expected):
     assert dtypes.issubdtype(a, b) is expected

@@ -179,7 +179,7 @@ def test_value_is_numpys(case: Case, seed: int) -> None:
 def layouts(x: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
     """The same array strided, in Fortran order, and as a broadcast."""
     spread = np.zeros([2 * n for n in x.shape], x.dtype)
-    strided = spread[tuple([slice(None, None, 2)] * x.ndim)]
+    strided = spread[(*[slice(None, None, 2)] * x.ndim, ...)]
     strided[...] = x
     return {"strided": strided, "Fortran order": np.asfortranarray(x)}
 

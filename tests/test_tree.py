@@ -479,8 +479,11 @@ def test_map_over_several_trees():
             "at [0], tree 1 has a dict with keys ['a', 'b'], tree 2 has a dict with keys ['b', 'c']",
         ),
         ({"a": 1}, {}, "at the root, tree 1 has a dict with keys ['a'], tree 2 has an empty dict"),
-        ({"a": 1}, {1: 0, "a": 0}, "at the root, tree 1 has a dict with keys ['a'], tree 2 has a dict with keys"
-            " ['a', 1]"),
+        (
+            {"a": 1},
+            {1: 0, "a": 0},
+            "at the root, tree 1 has a dict with keys ['a'], tree 2 has a dict with keys ['a', 1]",
+        ),
         (
             Point(1, [2]),
             Point(1, None),
@@ -490,14 +493,14 @@ def test_map_over_several_trees():
         (
             (0, Layer(1, 2, "in")),
             (0, Layer(1, 2, "out")),
-            "at [1], tree 1 has a Layer with data ('in',) and 2 children, tree 2 has a Layer with data ('out',)"
-            " and 2 children",
+            "at [1], tree 1 has a Layer with data ('in',) and 2 children, "
+            "tree 2 has a Layer with data ('out',) and 2 children",
         ),
         (
             Unkeyed([1], "u"),
             Unkeyed([1, 2], "u"),
-            "at the root, tree 1 has an Unkeyed with data 'u' and 1 child, tree 2 has an Unkeyed with data 'u'"
-            " and 2 children",
+            "at the root, tree 1 has an Unkeyed with data 'u' and 1 child, "
+            "tree 2 has an Unkeyed with data 'u' and 2 children",
         ),
         (
             [Unkeyed([1, (2,)])],
@@ -505,7 +508,7 @@ def test_map_over_several_trees():
             "at [0][<flat index 1>], tree 1 has a tuple of length 1, tree 2 has a leaf of type int",
         ),
     ],
-)  # fmt: skip
+)
 def test_trees_that_differ(one, two, message):
     with pytest.raises(ValueError, match="tree 2") as error:
         tree.map(lambda x, y: x, one, two)
@@ -522,8 +525,8 @@ def test_flatten_up_to():
     with pytest.raises(ValueError, match="treedef") as error:
         treedef.flatten_up_to({"a": [1], "b": 2})
     assert str(error.value) == (
-        "the tree does not match the treedef: at ['b'], the treedef has a tuple of length 2, the tree has a leaf"
-        " of type int"
+        "the tree does not match the treedef: at ['b'], the treedef has a tuple of length 2, "
+        "the tree has a leaf of type int"
     )
 
 
@@ -541,7 +544,8 @@ def test_broadcast_prefix():
     with pytest.raises(ValueError, match="prefix") as error:
         tree.broadcast_prefix({"W": (0, 0), "b": 0}, params)
     assert str(error.value) == (
-        "prefix is not a prefix of tree: at tree['W'], prefix has a tuple of length 2, tree has a list of length 2"
+        "prefix is not a prefix of tree: at tree['W'], prefix has a tuple of length 2, "
+        "tree has a list of length 2"
     )
 
 
@@ -564,10 +568,17 @@ def test_transpose():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ((1, 2), "outer_treedef: at the root, the treedef has a list of length 2, the tree has a tuple of length 2"),
-        ([(1,), 2], "inner_treedef: at [1], the treedef has a tuple of length 1, the tree has a leaf of type int"),
+        (
+            (1, 2),
+            "outer_treedef: at the root, the treedef has a list of length 2, "
+            "the tree has a tuple of length 2",
+        ),
+        (
+            [(1,), 2],
+            "inner_treedef: at [1], the treedef has a tuple of length 1, the tree has a leaf of type int",
+        ),
     ],
-)  # fmt: skip
+)
 def test_transpose_of_another_structure(value, message):
     with pytest.raises(ValueError, match="transpose") as error:
         tree.transpose(tree.structure([0, 0]), None, value)
@@ -593,8 +604,8 @@ def test_reduce_and_all():
 
 def test_keys_that_cannot_be_sorted():
     message = (
-        "the keys of a dict must be sortable to be flattened, but these are not: ['b', 0]; an OrderedDict keeps"
-        " its order"
+        "the keys of a dict must be sortable to be flattened, but these are not: ['b', 0]; "
+        "an OrderedDict keeps its order"
     )
     for value in ({"b": 1, 0: 2}, collections.defaultdict(int, {"b": 1, 0: 2})):
         with pytest.raises(TypeError) as error:
@@ -729,7 +740,8 @@ def test_dataclass_fields():
         (
             ValueError,
             (["a", "z"], []),
-            "data_fields and meta_fields must be the fields that New is made from: missing ['b'], unexpected ['z']",
+            "data_fields and meta_fields must be the fields that New is made from: "
+            "missing ['b'], unexpected ['z']",
         ),
     ],
 )

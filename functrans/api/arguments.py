@@ -12,14 +12,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.core.aval import Aval, aval_of
+from functrans.core.aval import Aval, aval_of, aval_of_array
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.recording import UNKNOWN, Recording
 from functrans.core.tracer import Tracer
 from functrans.errors import CapturedArrayMutatedError, describe_line, is_internal
 from functrans.tree import TreeDef, flatten, leaf_path, unflatten
 
-__all__ = ["Arguments", "Recorded", "array_outputs", "flatten_arguments", "name_of", "record", "value_of_leaf"]
+__all__ = [
+    "Arguments",
+    "Recorded",
+    "array_outputs",
+    "flatten_arguments",
+    "name_of",
+    "record",
+    "value_of_leaf",
+]
 
 
 class Arguments(NamedTuple):
@@ -74,20 +82,24 @@ def flatten_arguments(
     avals: list[Aval] = []
     values: list[Any] = []
     places: list[int] | None = None
+    aval: Any
     for place, leaf in enumerate(leaves):
         kind = type(leaf)
         if kind is np.ndarray:
-            aval: Aval | None = Aval(leaf.shape, leaf.dtype) if leaf.dtype.kind in "biufc" else None
-            value = leaf
-            if aval is None or leaf.dtype is not aval.dtype:
-                aval, value = _unusual_leaf(fun, treedef, place, leaf)
+            try:
+                aval = aval_of_array(leaf)
+            except TypeError as error:
+                raise _with_path(error, fun, treedef, place) from None
+            value = leaf if leaf.dtype is aval.dtype else leaf.astype(aval.dtype)
         elif kind is Tracer:
             aval, value = leaf.aval, leaf
         else:
             aval, value = _unusual_leaf(fun, treedef, place, leaf)
             if value is UNKNOWN and not shapes:
-                raise TypeError(f"argument {argument_path(fun, treedef, place)} of {name_of(fun)} must have a value; "
-                                "a ShapeDtypeStruct is for eval_shape, make_jaxpr and linear_transpose")
+                raise TypeError(
+                    f"argument {argument_path(fun, treedef, place)} of {name_of(fun)} must have a value; "
+                    "a ShapeDtypeStruct is for eval_shape, make_jaxpr and linear_transpose"
+                )
             if aval is None:
                 places = list(range(len(avals))) if places is None else places
                 continue
@@ -102,7 +114,11 @@ def _unusual_leaf(fun: Callable[..., Any], treedef: TreeDef, place: int, leaf: A
     try:
         return value_of_leaf(leaf)
     except TypeError as error:
-        raise TypeError(f"argument {argument_path(fun, treedef, place)} of {name_of(fun)}: {error}") from None
+        raise _with_path(error, fun, treedef, place) from None
+
+
+def _with_path(error: TypeError, fun: Callable[..., Any], treedef: TreeDef, place: int) -> TypeError:
+    return TypeError(f"argument {argument_path(fun, treedef, place)} of {name_of(fun)}: {error}")
 
 
 def value_of_leaf(leaf: Any) -> tuple[Aval | None, Any]:

@@ -76,7 +76,9 @@ def grad(
     >>> ft.grad(ft.grad(lambda x: x**3))(2.0)
     np.float64(12.0)
     """
-    return Grad(fun, argnums=normalize_argnums(argnums), has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int)
+    return Grad(
+        fun, argnums=normalize_argnums(argnums), has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
+    )
 
 
 def normalize_argnums(argnums: Any) -> int | tuple[int, ...]:
@@ -130,16 +132,22 @@ class ValueAndGrad(Transformed):
         try:
             aval = aval_of(out)
         except TypeError:
-            raise TypeError(f"grad needs a function that returns a scalar, but {name} returned {_kind(out)}") from None
+            raise TypeError(
+                f"grad needs a function that returns a scalar, but {name} returned {_kind(out)}"
+            ) from None
         if aval.shape != ():
             raise TypeError(
                 f"grad needs a function that returns a scalar, but {name} returned an array {aval.strong}. Reduce it "
                 "(np.sum, np.mean), or use functrans.jacrev for all derivatives of all outputs."
             )
         if self.holomorphic and aval.dtype.kind != "c":
-            raise TypeError(f"grad with holomorphic=True needs a complex result, but {name} returned {aval.strong}")
+            raise TypeError(
+                f"grad with holomorphic=True needs a complex result, but {name} returned {aval.strong}"
+            )
         if not self.holomorphic and aval.dtype.kind != "f":
-            remedy = "take the real part, or pass holomorphic=True" if aval.dtype.kind == "c" else "return a float"
+            remedy = (
+                "take the real part, or pass holomorphic=True" if aval.dtype.kind == "c" else "return a float"
+            )
             raise TypeError(f"grad needs a real scalar, but {name} returned {aval.strong}: {remedy}")
         return out
 
@@ -218,7 +226,7 @@ def _fill(chosen: _Chosen, wrt: tuple[int, ...], grads: Sequence[Any], arguments
     by_input = dict(zip(wrt, grads, strict=True))
     places = range(len(arguments.leaves)) if arguments.places is None else arguments.places
     numbers = {place: number for number, place in enumerate(places)}
-    leaves = []
+    leaves: list[Any] = []
     for place in chosen.leaves:
         number = numbers.get(place)
         if number is None:

@@ -82,7 +82,9 @@ def make_jaxpr(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()
         c:f64[] = mul b 2.0:f64[]
       in (c,) }
     """
-    return MakeJaxpr(fun, static_argnums=(static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums))
+    return MakeJaxpr(
+        fun, static_argnums=(static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    )
 
 
 class MakeJaxpr(Transformed):
@@ -94,7 +96,9 @@ class MakeJaxpr(Transformed):
 
         def fun(*given: Any, **keywords: Any) -> Any:
             remaining = iter(given)
-            return self.fun(*[static[i] if i in static else next(remaining) for i in range(len(args))], **keywords)
+            return self.fun(
+                *[static[i] if i in static else next(remaining) for i in range(len(args))], **keywords
+            )
 
         arguments = flatten_arguments(fun if static else self.fun, tuple(dynamic), kwargs, shapes=True)
         unknown = [UNKNOWN] * len(arguments.avals)

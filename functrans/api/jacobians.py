@@ -14,6 +14,7 @@ from functrans.api.transformed import Transformed
 from functrans.api.vmap import vmap
 from functrans.core.aval import aval_of
 from functrans.ops.shape import reshape
+from functrans.ops.slicing import slice_in_dim
 from functrans.tree import flatten, unflatten
 from functrans.tree import map as tree_map
 
@@ -77,7 +78,9 @@ def hessian(
 
 
 class _Jacobian(Transformed):
-    def _partial(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def _partial(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """The function of the chosen arguments alone, and those."""
         argnums: int | tuple[int, ...] = self.options["argnums"]
         positions = []
@@ -109,7 +112,9 @@ class _Jacobian(Transformed):
             aval = arguments.avals[number]
             wrong = aval.dtype.kind != "c" if self.options["holomorphic"] else aval.dtype.kind != "f"
             if place in chosen and wrong:
-                wanted = "complex arguments (holomorphic=True)" if self.options["holomorphic"] else "real floats"
+                wanted = (
+                    "complex arguments (holomorphic=True)" if self.options["holomorphic"] else "real floats"
+                )
                 raise TypeError(
                     f"a Jacobian is taken with respect to {wanted}, but {arguments.path(number)} of "
                     f"{name_of(self.fun)} is {aval.strong}: convert it, or choose other arguments (argnums=...)"
@@ -139,10 +144,11 @@ class Jacfwd(_Jacobian):
     def _split_last(self, column: Any, chosen: tuple[Any, ...]) -> Any:
         """A stack of output tangents along the last axis, cut into the arguments' shapes."""
         leaves, treedef = flatten(chosen)
-        parts, start = [], 0
+        parts: list[Any] = []
+        start = 0
         for leaf in leaves:
             shape, size = _shape_size(leaf)
-            parts.append(reshape_any(column[..., start : start + size], (*column.shape[:-1], *shape)))
+            parts.append(_cut(column, start, size, -1, (*column.shape[:-1], *shape)))
             start += size
         return _unwrap(unflatten(treedef, parts), self.options["argnums"])
 
@@ -168,7 +174,7 @@ class Jacrev(_Jacobian):
         start = 0
         for leaf in leaves:
             shape, size = _shape_size(leaf)
-            parts = [reshape_any(row[start : start + size], (*shape, *row.shape[1:])) for row in cut]
+            parts = [_cut(row, start, size, 0, (*shape, *row.shape[1:])) for row in cut]
             jacobians.append(_unwrap(unflatten(treedef, parts), self.options["argnums"]))
             start += size
         jacobian = unflatten(out_tree, jacobians)
@@ -194,9 +200,9 @@ def _shape_size(leaf: Any) -> tuple[tuple[int, ...], int]:
     return (aval.shape, aval.size) if aval is not None else ((), 0)
 
 
-def reshape_any(x: Any, shape: tuple[int, ...]) -> Any:
-    """An array or a tracer in another shape."""
-    return x.reshape(shape) if isinstance(x, (np.ndarray, np.generic)) else reshape(x, shape)
+def _cut(x: Any, start: int, size: int, axis: int, shape: tuple[int, ...]) -> Any:
+    """A part of an array or tracer along an axis, in another shape."""
+    return reshape(slice_in_dim(x, start, start + size, axis=axis % x.ndim), shape)
 
 
 def _unwrap(trees: tuple[Any, ...], argnums: int | tuple[int, ...]) -> Any:

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from functrans.api.arguments import Arguments, array_outputs, flatten_arguments, name_of, record, value_of_leaf
+from functrans.api.arguments import (
+    Arguments,
+    array_outputs,
+    flatten_arguments,
+    name_of,
+    record,
+    value_of_leaf,
+)
 from functrans.api.differentiation import aux_outputs
 from functrans.api.execution import run_program
 from functrans.core.aval import Aval
@@ -16,6 +23,7 @@ from functrans.core.recording import UNKNOWN
 from functrans.core.tracer import Tracer
 from functrans.dtypes import float0
 from functrans.errors import hide_frames
+from functrans.ops.conversion import convert_element_type
 from functrans.transforms import jvp as forward
 from functrans.transforms.linearize import Linearized
 from functrans.transforms.linearize import linearize as linearize_program
@@ -55,7 +63,9 @@ def jvp(
 def _jvp(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool) -> tuple[Any, ...]:
     for name, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, (tuple, list)):
-            raise TypeError(f"jvp needs a tuple or list of {name}, one for each argument, got {type(given).__name__}")
+            raise TypeError(
+                f"jvp needs a tuple or list of {name}, one for each argument, got {type(given).__name__}"
+            )
     arguments = flatten_arguments(fun, tuple(primals), {})
     given = _tangents(arguments, tuple(tangents))
     wrt = frozenset([i for i, t in enumerate(given) if t is not None])
@@ -87,7 +97,9 @@ def _outputs(fun: Callable[..., Any], has_aux: bool) -> Callable[[Any], tuple[li
             leaves, treedef = array_outputs(fun, out)
             return leaves, (treedef, None)
         if not isinstance(out, tuple) or len(out) != 2:
-            raise TypeError(f"with has_aux=True, {name_of(fun)} must return a pair (out, aux), got {out!r:.60}")
+            raise TypeError(
+                f"with has_aux=True, {name_of(fun)} must return a pair (out, aux), got {out!r:.60}"
+            )
         leaves, treedef = array_outputs(fun, out[0])
         more, rebuild = aux_outputs(out[1])
         return leaves + more, (treedef, rebuild)
@@ -115,7 +127,9 @@ def _matching(path: str, leaf: Any, aval: Aval, kind: str, of: str) -> Any:
     """A tangent or cotangent if it fits the aval; None for an integer, which has none."""
     if leaf is None or getattr(leaf, "dtype", None) == float0:
         if aval.inexact and leaf is not None:
-            raise TypeError(f"the {kind} of {path} has dtype float0, which is for integers; the {of} is {aval.strong}")
+            raise TypeError(
+                f"the {kind} of {path} has dtype float0, which is for integers; the {of} is {aval.strong}"
+            )
         return None
     given, value = value_of_leaf(leaf)
     if given is None:
@@ -132,7 +146,7 @@ def _matching(path: str, leaf: Any, aval: Aval, kind: str, of: str) -> Any:
         )
     if given.dtype == aval.dtype:
         return value
-    return np.asarray(value, aval.dtype) if type(value) is not Tracer else value.astype(aval.dtype)
+    return np.asarray(value, aval.dtype) if type(value) is not Tracer else convert_element_type(value, aval.dtype)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -211,7 +225,9 @@ class _Point:
         """The tangent of the output, from those of the arguments."""
         try:
             given = _tangents(self.arguments, tangents)
-            filled = [zero_tangent(self.arguments.avals[i]) if given[i] is None else given[i] for i in self.wrt]
+            filled = [
+                zero_tangent(self.arguments.avals[i]) if given[i] is None else given[i] for i in self.wrt
+            ]
             dots = iter(run_program(self.lin.linear, [*filled, *self.residuals]))
             outs = [
                 next(dots) if nonzero else zero_tangent(aval)
@@ -226,7 +242,9 @@ class _Point:
         try:
             cts = _cotangents(self.arguments.fun, ct, self.out_tree, self.jaxpr.out_avals)
             cts += [None] * (len(self.jaxpr.outs) - len(cts))
-            pulled = pull_back(self.lin.linear, self.lin.nonzeros, len(self.wrt), self.residuals, cts, run_program)
+            pulled = pull_back(
+                self.lin.linear, self.lin.nonzeros, len(self.wrt), self.residuals, cts, run_program
+            )
             return _arguments_of(self.arguments, dict(zip(self.wrt, pulled, strict=True)))
         except Exception as error:
             raise hide_frames(error)  # noqa: B904
@@ -252,7 +270,8 @@ def _cotangents(fun: Callable[..., Any], ct: Any, out_tree: TreeDef, avals: Sequ
 def _arguments_of(arguments: Arguments, cts: dict[int, Any]) -> tuple[Any, ...]:
     """Cotangents by input, in the structure of the arguments; zero where there is none."""
     inputs = [
-        zero_tangent(aval) if cts.get(number) is None else cts[number] for number, aval in enumerate(arguments.avals)
+        zero_tangent(aval) if cts.get(number) is None else cts[number]
+        for number, aval in enumerate(arguments.avals)
     ]
     if arguments.places is None:
         return unflatten(arguments.treedef, inputs)[0]  # type: ignore[no-any-return]

@@ -16,7 +16,9 @@ from functrans.tree import TreeDef, broadcast_prefix, leaf_path, unflatten
 __all__ = ["vmap"]
 
 
-def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int | None = None) -> Callable[..., Any]:
+def vmap(
+    fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *, axis_size: int | None = None
+) -> Callable[..., Any]:
     """A function that applies `fun` to each member of stacked arguments, all at once.
 
     Args:
@@ -49,7 +51,9 @@ class Vmapped(Transformed):
         arguments = flatten_arguments(self.fun, args, kwargs)
         axes = self._axes_of_inputs(arguments, args, kwargs)
         size = self._size(arguments, axes)
-        members = arguments._replace(avals=[_member(a, axis) for a, axis in zip(arguments.avals, axes, strict=True)])
+        members = arguments._replace(
+            avals=[_member(a, axis) for a, axis in zip(arguments.avals, axes, strict=True)]
+        )
         known = [v if axis is None else UNKNOWN for v, axis in zip(arguments.values, axes, strict=True)]
         jaxpr, values, out_tree = record(members, known, lambda out: array_outputs(self.fun, out))
         values = [*arguments.values, *values[len(axes) :]]
@@ -70,16 +74,22 @@ class Vmapped(Transformed):
         places = range(len(by_leaf)) if arguments.places is None else arguments.places
         axes = []
         for number, place in enumerate(places):
-            axes.append(_checked_axis(by_leaf[place], arguments.avals[number], arguments.path(number), self.fun))
+            axes.append(
+                _checked_axis(by_leaf[place], arguments.avals[number], arguments.path(number), self.fun)
+            )
         return axes
 
     def _size(self, arguments: Arguments, axes: list[int | None]) -> int:
         sizes = {
-            number: arguments.avals[number].shape[axis] for number, axis in enumerate(axes) if axis is not None
+            number: arguments.avals[number].shape[axis]
+            for number, axis in enumerate(axes)
+            if axis is not None
         }
         given: int | None = self.options["axis_size"]
         if given is None and not sizes:
-            raise ValueError(f"vmap of {name_of(self.fun)}: no argument is stacked; name one in in_axes, or give axis_size")
+            raise ValueError(
+                f"vmap of {name_of(self.fun)}: no argument is stacked; name one in in_axes, or give axis_size"
+            )
         size = next(iter(sizes.values())) if given is None else given
         if any([n != size for n in sizes.values()]):
             lines = [
@@ -88,7 +98,8 @@ class Vmapped(Transformed):
             ]
             expected = f" (axis_size={given})" if given is not None else ""
             raise ValueError(
-                f"vmap of {name_of(self.fun)}: the stacked axes must have one length{expected}, but\n" + "\n".join(lines)
+                f"vmap of {name_of(self.fun)}: the stacked axes must have one length{expected}, but\n"
+                + "\n".join(lines)
             )
         return size
 
@@ -101,10 +112,14 @@ class Vmapped(Transformed):
         for number, axis in enumerate(given):
             path = f"output{leaf_path(out_tree, number)} of {name_of(self.fun)}"
             if axis is None and have[number] is not None:
-                raise ValueError(f"vmap: {path} depends on a stacked argument, so out_axes=None cannot be kept")
+                raise ValueError(
+                    f"vmap: {path} depends on a stacked argument, so out_axes=None cannot be kept"
+                )
             ndim = avals[number].ndim + 1
             if axis is not None and not -ndim <= axis < ndim:
-                raise ValueError(f"vmap: out_axes={axis} is out of range for {path}, which has {ndim} axes when stacked")
+                raise ValueError(
+                    f"vmap: out_axes={axis} is out of range for {path}, which has {ndim} axes when stacked"
+                )
             wanted.append(axis if axis is None else axis % ndim)
         return tuple(wanted)
 

@@ -17,7 +17,6 @@ import numpy as np
 
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, derived
-from functrans.core.recording import no_staging
 from functrans.core.rules import def_specialized_impl
 from functrans.ops.calls import call_p, jit_p
 from functrans.ops.shape import broadcast_in_dim_p
@@ -59,7 +58,11 @@ def _prepare(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
 
 
 def _general_step(
-    slots: list[Any], function: Callable[..., Any], outs: Any, operands: tuple[int, ...], dead: tuple[int, ...]
+    slots: list[Any],
+    function: Callable[..., Any],
+    outs: Any,
+    operands: tuple[int, ...],
+    dead: tuple[int, ...],
 ) -> None:
     results = function(*[slots[i] for i in operands])
     if type(outs) is int:
@@ -91,20 +94,20 @@ class _Plan:
         """What follows the inputs in the slots when a run begins."""
         return [None] * len(self.jaxpr.avals) + self.constants
 
-    def _slot(self, atom: Atom, whole: bool = True) -> int:
+    def _slot(self, atom: Any, whole: bool = True) -> int:
         if type(atom) is int:
             return self.n_inputs + atom if atom >= 0 else -1 - atom
-        key = (atom, whole or not atom.shape)  # type: ignore[union-attr]
+        key = (atom, whole or not atom.shape)
         if key not in self.constant_slots:
             self.constant_slots[key] = self.n_inputs + len(self.jaxpr.avals) + len(self.constants)
-            array = atom.array if whole else atom.scalar  # type: ignore[union-attr]
+            array = atom.array if whole else atom.scalar
             array.flags.writeable = False
             self.constants.append(array)
         return self.constant_slots[key]
 
     def _find_broadcasts(self) -> None:
         """Broadcasts that all their consumers can leave to NumPy stay undone: they only align the axes."""
-        candidates = {}
+        candidates: dict[Any, int] = {}
         for number, eqn in enumerate(self.jaxpr.eqns):
             if eqn.primitive is broadcast_in_dim_p:
                 candidates[eqn.outs[0]] = number
@@ -134,7 +137,9 @@ class _Plan:
             if operation.run is None:
                 operation.run = eqn.primitive.implementation(operation)
             function = operation.run
-        whole = not (eqn.primitive.is_elementwise and any([_is_full(x, self.unbroadcast) for x in eqn.inputs]))
+        whole = not (
+            eqn.primitive.is_elementwise and any([_is_full(x, self.unbroadcast) for x in eqn.inputs])
+        )
         operands = tuple([self._slot(atom, whole) for atom in eqn.inputs])
         if eqn.primitive.multiple_results:
             return function, -1, -1, tuple([self._slot(out) for out in eqn.outs]), (operands, dead)
@@ -159,7 +164,9 @@ def _is_full(atom: Atom, unbroadcast: dict[int, int]) -> bool:
     return type(atom) is int and atom not in unbroadcast
 
 
-def _aligner(operand: Aval, *, shape: tuple[int, ...], broadcast_dimensions: tuple[int, ...]) -> Callable[..., Any]:
+def _aligner(
+    operand: Aval, *, shape: tuple[int, ...], broadcast_dimensions: tuple[int, ...]
+) -> Callable[..., Any]:
     """What is left of a broadcast when NumPy does the stretching: axes of length 1 where it needs them."""
     n_new = len(shape) - operand.ndim
     if broadcast_dimensions == tuple(range(n_new, len(shape))):

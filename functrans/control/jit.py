@@ -38,7 +38,9 @@ def _jit_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, n
     return results[:n_outs], _spread(results[n_outs:], nonzeros)
 
 
-def _jit_linearize(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, name: str) -> tuple[Any, Any]:
+def _jit_linearize(
+    primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, name: str
+) -> tuple[Any, Any]:
     given, mask = _given(tangents)
     lin = linearize(jaxpr, mask)
     results = bind_jit(lin.primal, name, primals)

@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-__all__ = ["Aval", "aval_of"]
+__all__ = ["Aval", "aval_of", "aval_of_array"]
 
 Shape = tuple[int, ...]
 
@@ -97,6 +97,12 @@ def _unsupported(dtype: np.dtype[Any]) -> str:
 _python_scalars: dict[type, Aval] = {}
 
 
+def aval_of_array(x: np.ndarray[Any, Any]) -> Aval:
+    """The aval of an array: one dictionary lookup for those met before."""
+    aval = _recent.get((x.shape, x.dtype, False))
+    return Aval(x.shape, x.dtype) if aval is None else aval
+
+
 def aval_of(x: Any) -> Aval:
     """The aval of a tracer, a literal, an array, a NumPy scalar or a Python scalar.
 
@@ -107,7 +113,7 @@ def aval_of(x: Any) -> Aval:
     (float64[3], float64*[], bool[])
     """
     if type(x) is np.ndarray:
-        return Aval(x.shape, x.dtype)
+        return aval_of_array(x)
     aval = _python_scalars.get(type(x))
     if aval is not None:
         return aval
@@ -115,8 +121,10 @@ def aval_of(x: Any) -> Aval:
     if type(aval) is Aval:
         return aval
     if isinstance(x, (np.ma.MaskedArray, np.matrix)):
-        raise TypeError(f"{type(x).__name__} is not supported: its arithmetic is not that of numpy.ndarray. "
-                        "Pass a plain array (np.asarray(x)).")
+        raise TypeError(
+            f"{type(x).__name__} is not supported: its arithmetic is not that of numpy.ndarray. "
+            "Pass a plain array (np.asarray(x))."
+        )
     if isinstance(x, (np.ndarray, np.generic)):
         return Aval(x.shape, x.dtype)
     for kind in (bool, int, float, complex):

@@ -127,7 +127,6 @@ def literal_of(number: int) -> Literal:
     return Literal(number)
 
 
-
 Atom = int | Literal
 Source = tuple[CodeType, int] | None
 RawEquation = tuple["Operation", tuple[Atom, ...]]
@@ -139,7 +138,11 @@ class Operation:
     __slots__ = ("in_avals", "out_avals", "params", "primitive", "run", "single")
 
     def __init__(
-        self, primitive: PrimitiveLike, params: Params, in_avals: tuple[Aval, ...], out_avals: tuple[Aval, ...]
+        self,
+        primitive: PrimitiveLike,
+        params: Params,
+        in_avals: tuple[Aval, ...],
+        out_avals: tuple[Aval, ...],
     ) -> None:
         self.primitive = primitive
         self.params = params
@@ -184,7 +187,18 @@ class Equation:
 class Jaxpr:
     """An immutable program. Made by `intern_program`, compared and hashed by structure."""
 
-    __slots__ = ("__weakref__", "_hash", "_key", "avals", "eqns", "family", "in_avals", "memo", "out_avals", "outs")
+    __slots__ = (
+        "__weakref__",
+        "_hash",
+        "_key",
+        "avals",
+        "eqns",
+        "family",
+        "in_avals",
+        "memo",
+        "out_avals",
+        "outs",
+    )
 
     def __init__(self, key: tuple[Any, ...], sources: list[Source]) -> None:
         in_avals, raw, outs = key

@@ -95,6 +95,7 @@ def fingerprint(value: Any) -> Hashable:
     try:
         hash(value)
     except TypeError:
-        raise TypeError(f"a parameter of an equation must be hashable, got {value!r:.80} "
-                        f"of type {kind.__name__}") from None
+        raise TypeError(
+            f"a parameter of an equation must be hashable, got {value!r:.80} of type {kind.__name__}"
+        ) from None
     return kind, value

@@ -126,8 +126,10 @@ class Primitive:
         return lambda *values: impl(*values, **params)
 
     def _missing(self, rule: str, what: str) -> str:
-        return (f"primitive {self.name!r} has no {rule} rule ({what}). "
-                f"Give it one: `functrans.extend.def_{rule}({self.name}_p, rule)`.")
+        return (
+            f"primitive {self.name!r} has no {rule} rule ({what}). "
+            f"Give it one: `functrans.extend.def_{rule}({self.name}_p, rule)`."
+        )
 
 
 def apply_operation(operation: Operation, operands: Sequence[Any]) -> Any:

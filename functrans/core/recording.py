@@ -25,7 +25,16 @@ import numpy as np
 from functrans.config import config
 from functrans.core.aval import Aval, aval_of
 from functrans.core.check import check_jaxpr
-from functrans.core.jaxpr import Atom, Jaxpr, Literal, Operation, RawEquation, Source, intern_program, literal_of
+from functrans.core.jaxpr import (
+    Atom,
+    Jaxpr,
+    Literal,
+    Operation,
+    RawEquation,
+    Source,
+    intern_program,
+    literal_of,
+)
 from functrans.core.tracer import Tracer
 from functrans.errors import UnexpectedTracerError, describe_line, is_internal
 
@@ -110,9 +119,26 @@ class Recording:
         differentiated: the numbers of the inputs with respect to which the program will be differentiated.
     """
 
-    __slots__ = ("_captured", "_describe_input", "_locked", "avals", "closed", "differentiated", "equations",
-                 "literals", "n_inputs", "n_results", "name", "serial", "source", "sources", "staging", "starts",
-                 "values", "known")
+    __slots__ = (
+        "_captured",
+        "_describe_input",
+        "_locked",
+        "avals",
+        "closed",
+        "differentiated",
+        "equations",
+        "literals",
+        "n_inputs",
+        "n_results",
+        "name",
+        "serial",
+        "source",
+        "sources",
+        "staging",
+        "starts",
+        "values",
+        "known",
+    )
 
     def __init__(
         self,
@@ -145,9 +171,10 @@ class Recording:
         self._captured: dict[int, tuple[Any, Atom]] = {}
         self._describe_input = describe_input
         self._locked: list[Any] = []
-        for value in self.known:
-            if type(value) is np.ndarray:
-                self._lock(value)
+        for value in values:
+            if type(value) is np.ndarray and value.flags.writeable:
+                value.flags.writeable = False
+                self._locked.append(value)
 
     # ---- opening and closing
 
@@ -160,9 +187,8 @@ class Recording:
         if self.staging:
             _staging.stack.pop()
         self.closed = True
-        for array in reversed(self._locked):
-            array.flags.writeable = True
-        self._locked.clear()
+        if self._locked:
+            _unlock(self._locked)
         self.values.clear()
 
     def inputs(self) -> list[Tracer]:
@@ -187,9 +213,7 @@ class Recording:
     def record(self, operation: Operation, operands: Sequence[Any]) -> Any:
         """Append an equation, and give the tracers of its results (a tuple if the primitive has several)."""
         atom = self.atom
-        inputs = tuple(
-            [x.atom if type(x) is Tracer and x.recording is self else atom(x) for x in operands]
-        )
+        inputs = tuple([x.atom if type(x) is Tracer and x.recording is self else atom(x) for x in operands])
         self.equations.append((operation, inputs))
         self.sources.append(self.source or caller())
         first = self.n_results
@@ -359,7 +383,16 @@ class Recording:
         index = -1 - atom
         if index < self.n_inputs and self._describe_input is not None:
             return f"argument {self._describe_input(index)} of {self.name}"
-        return f"input {index} of {self.name}" if index < self.n_inputs else f"a value captured by {self.name}"
+        return (
+            f"input {index} of {self.name}" if index < self.n_inputs else f"a value captured by {self.name}"
+        )
+
+
+def _unlock(arrays: list[Any]) -> None:
+    # NumPy lets a view be written to again only after the array that it is a view of.
+    for array in [x for x in arrays if x.base is None] + [x for x in arrays if x.base is not None]:
+        array.flags.writeable = True
+    arrays.clear()
 
 
 _internal_files: dict[str, bool] = {}

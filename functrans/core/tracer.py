@@ -131,7 +131,9 @@ class Tracer:
 
     def __index__(self) -> int:
         if self.aval.dtype.kind not in "iu" or self.aval.shape:
-            raise TypeError(f"only an integer scalar can be used as an index, a size or an axis, not {self.aval}")
+            raise TypeError(
+                f"only an integer scalar can be used as an index, a size or an axis, not {self.aval}"
+            )
         return int(self._value(TracerIntegerConversionError, "the value, as an index or a size,"))
 
     def __float__(self) -> float:
@@ -176,8 +178,10 @@ class Tracer:
         return format(self._value(ConcretizationTypeError, "the formatted value"), spec)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a tracer {self.aval} cannot be pickled or copied out of the function being recorded; "
-                        "take its value: functrans.concrete(x)")
+        raise TypeError(
+            f"a tracer {self.aval} cannot be pickled or copied out of the function being recorded; "
+            "take its value: functrans.concrete(x)"
+        )
 
     def __copy__(self) -> Tracer:
         return self
@@ -211,7 +215,9 @@ INSTALLED_METHODS = tuple(
 )
 """The methods that `functrans.numpy` installs."""
 
-_STATIC = "mark the argument static (static_argnums), or leave jit away: under grad alone the arguments are known."
+_STATIC = (
+    "mark the argument static (static_argnums), or leave jit away: under grad alone the arguments are known."
+)
 
 _REMEDY: dict[type[ConcretizationTypeError], str] = {
     ConcretizationTypeError: f"Return it and look at it after the call, {_STATIC}",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from functrans import lax
-from functrans.numpy.promotion import like
+from functrans.numpy.promotion import filled, like
 from functrans.ops.conversion import convert_element_type
 
 __all__ = ["TABLE"]
@@ -53,7 +53,7 @@ def _unless(kinds: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _square(x: Any) -> Any:
-    return lax.bitwise_and(x, x) if _kind(x) == "b" else lax.integer_pow(x, 2)
+    return lax.bitwise_and(x, x) if _kind(x) == "b" else lax.square(x)
 
 
 def _reciprocal(x: Any) -> Any:
@@ -78,24 +78,9 @@ def _scaled(factor: str) -> Callable[[Any], Any]:
     return function
 
 
-def _is_nan(x: Any) -> Any:
-    return like(False, _as_bool(x)) if _kind(x) in "biu" else lax.ne(x, x)
-
-
-def _is_inf(x: Any) -> Any:
-    if _kind(x) in "biu":
-        return like(False, _as_bool(x))
-    if _kind(x) == "c":
-        return lax.bitwise_or(_is_inf(lax.real(x)), _is_inf(lax.imag(x)))
-    return lax.eq(lax.abs(x), like(np.inf, x))
-
-
-def _is_finite(x: Any) -> Any:
-    if _kind(x) in "biu":
-        return like(True, _as_bool(x))
-    if _kind(x) == "c":
-        return lax.bitwise_and(lax.is_finite(lax.real(x)), lax.is_finite(lax.imag(x)))
-    return lax.is_finite(x)
+def _test(function: Callable[[Any], Any], of_integers: bool) -> Callable[[Any], Any]:
+    """A test of floats, of which integers all have the same answer."""
+    return lambda x: filled(of_integers, x.shape, np.bool_) if _kind(x) in "biu" else function(x)
 
 
 def _as_bool(x: Any) -> Any:
@@ -113,7 +98,7 @@ def _signbit(x: Any) -> Any:
 def _heaviside(x: Any, at_zero: Any) -> Any:
     step = lax.select(lax.gt(x, like(0, x)), like(1, x), like(0, x))
     step = lax.select(lax.eq(x, like(0, x)), at_zero, step)
-    return lax.select(_is_nan(x), like(np.nan, x), step)
+    return lax.select(lax.is_nan(x), like(np.nan, x), step)
 
 
 def _fmax(x: Any, y: Any) -> Any:
@@ -127,11 +112,26 @@ def _fmin(x: Any, y: Any) -> Any:
 def _ignoring_nan(function: Callable[..., Any], x: Any, y: Any) -> Any:
     if _kind(x) in "biu":
         return function(x, y)
-    return lax.select(_is_nan(x), y, lax.select(_is_nan(y), x, function(x, y)))
+    return lax.select(lax.is_nan(x), y, lax.select(lax.is_nan(y), x, function(x, y)))
 
 
-def _fmod(x: Any, y: Any) -> Any:
-    return lax.rem(x, y)
+def _comparison(compare: Callable[[Any, Any], Any], if_less: bool) -> Callable[[Any, Any], Any]:
+    """A comparison; NumPy compares int64 with uint64 exactly, not in float64.
+
+    Args:
+        compare: the primitive.
+        if_less: what it says where the first operand is smaller.
+    """
+
+    def function(x: Any, y: Any) -> Any:
+        if x.dtype == y.dtype:
+            return compare(x, y)
+        plain = compare(convert_element_type(x, np.uint64), convert_element_type(y, np.uint64))
+        signed, first = (x, True) if _kind(x) == "i" else (y, False)
+        below = if_less if first or compare in (lax.eq, lax.ne) else not if_less
+        return lax.select(lax.lt(signed, like(0, signed)), like(below, plain), plain)
+
+    return function
 
 
 def _divmod(x: Any, y: Any) -> tuple[Any, Any]:
@@ -140,7 +140,7 @@ def _divmod(x: Any, y: Any) -> tuple[Any, Any]:
 
 def _modf(x: Any) -> tuple[Any, Any]:
     whole = lax.trunc(x)
-    fraction = lax.select(_is_inf(x), like(0, x), lax.sub(x, whole))
+    fraction = lax.select(lax.is_inf(x), like(0, x), lax.sub(x, whole))
     return lax.copysign(fraction, lax.stop_gradient(x)), whole
 
 
@@ -152,7 +152,7 @@ def _ldexp(x: Any, n: Any) -> Any:
 
 
 def _frexp(x: Any) -> tuple[Any, Any]:
-    special = lax.bitwise_or(lax.bitwise_not(_is_finite(x)), lax.eq(x, like(0, x)))
+    special = lax.bitwise_or(lax.bitwise_not(lax.is_finite(x)), lax.eq(x, like(0, x)))
     size = lax.select(special, like(1, x), lax.abs(lax.stop_gradient(x)))
     guess = convert_element_type(lax.floor(lax.log2(size)), np.int32)
     scaled = _ldexp(size, lax.neg(guess))  # in [0.5, 4) at worst: the logarithm is rounded
@@ -177,35 +177,26 @@ def _bit_count(x: Any) -> Any:
     return convert_element_type(lax.population_count(lax.abs(x) if _kind(x) == "i" else x), np.uint8)
 
 
-def _logaddexp2(x: Any, y: Any) -> Any:
-    log2 = like(np.log(2), x)
-    return lax.div(lax.logaddexp(lax.mul(x, log2), lax.mul(y, log2)), log2)
-
-
-def _named(name: str) -> Callable[..., Any]:
-    return lambda *operands: getattr(lax, name)(*operands)
-
-
 TABLE: dict[np.ufunc, Callable[..., Any]] = {
     # arithmetic
     np.add: _add,
-    np.subtract: _named("sub"),
+    np.subtract: lax.sub,
     np.multiply: _multiply,
-    np.true_divide: _named("div"),
-    np.floor_divide: _named("floor_divide"),
-    np.remainder: _named("mod"),
-    np.fmod: _fmod,
+    np.true_divide: lax.div,
+    np.floor_divide: lax.floor_divide,
+    np.remainder: lax.mod,
+    np.fmod: lax.rem,
     np.divmod: _divmod,
-    np.power: _named("pow"),
-    np.float_power: _named("pow"),
-    np.negative: _named("neg"),
+    np.power: lax.pow,
+    np.float_power: lax.pow,
+    np.negative: lax.neg,
     np.positive: _same,
-    np.absolute: _unless("bu", _named("abs")),
-    np.fabs: _named("abs"),
-    np.sign: _named("sign"),
+    np.absolute: _unless("bu", lax.abs),
+    np.fabs: lax.abs,
+    np.sign: lax.sign,
     np.square: _square,
-    np.sqrt: _named("sqrt"),
-    np.cbrt: _named("cbrt"),
+    np.sqrt: lax.sqrt,
+    np.cbrt: lax.cbrt,
     np.reciprocal: _reciprocal,
     np.maximum: _maximum,
     np.minimum: _minimum,
@@ -213,70 +204,70 @@ TABLE: dict[np.ufunc, Callable[..., Any]] = {
     np.fmin: _fmin,
     np._core.umath.clip: _clip,  # type: ignore[attr-defined]
     # exponentials and logarithms
-    np.exp: _named("exp"),
-    np.exp2: _named("exp2"),
-    np.expm1: _named("expm1"),
-    np.log: _named("log"),
-    np.log2: _named("log2"),
-    np.log10: _named("log10"),
-    np.log1p: _named("log1p"),
-    np.logaddexp: _named("logaddexp"),
-    np.logaddexp2: _logaddexp2,
+    np.exp: lax.exp,
+    np.exp2: lax.exp2,
+    np.expm1: lax.expm1,
+    np.log: lax.log,
+    np.log2: lax.log2,
+    np.log10: lax.log10,
+    np.log1p: lax.log1p,
+    np.logaddexp: lax.logaddexp,
+    np.logaddexp2: lax.logaddexp2,
     # trigonometry
-    np.sin: _named("sin"),
-    np.cos: _named("cos"),
-    np.tan: _named("tan"),
-    np.arcsin: _named("asin"),
-    np.arccos: _named("acos"),
-    np.arctan: _named("atan"),
-    np.arctan2: _named("atan2"),
-    np.hypot: _named("hypot"),
-    np.sinh: _named("sinh"),
-    np.cosh: _named("cosh"),
-    np.tanh: _named("tanh"),
-    np.arcsinh: _named("asinh"),
-    np.arccosh: _named("acosh"),
-    np.arctanh: _named("atanh"),
+    np.sin: lax.sin,
+    np.cos: lax.cos,
+    np.tan: lax.tan,
+    np.arcsin: lax.asin,
+    np.arccos: lax.acos,
+    np.arctan: lax.atan,
+    np.arctan2: lax.atan2,
+    np.hypot: lax.hypot,
+    np.sinh: lax.sinh,
+    np.cosh: lax.cosh,
+    np.tanh: lax.tanh,
+    np.arcsinh: lax.asinh,
+    np.arccosh: lax.acosh,
+    np.arctanh: lax.atanh,
     np.degrees: _scaled("degrees"),
     np.rad2deg: _scaled("degrees"),
     np.radians: _scaled("radians"),
     np.deg2rad: _scaled("radians"),
     # comparisons and logic
-    np.equal: _named("eq"),
-    np.not_equal: _named("ne"),
-    np.less: _named("lt"),
-    np.less_equal: _named("le"),
-    np.greater: _named("gt"),
-    np.greater_equal: _named("ge"),
-    np.logical_and: _logical(_named("bitwise_and")),
-    np.logical_or: _logical(_named("bitwise_or")),
-    np.logical_xor: _logical(_named("bitwise_xor")),
-    np.logical_not: _logical(_named("bitwise_not")),
-    np.isnan: _is_nan,
-    np.isinf: _is_inf,
-    np.isfinite: _is_finite,
+    np.equal: _comparison(lax.eq, False),
+    np.not_equal: _comparison(lax.ne, True),
+    np.less: _comparison(lax.lt, True),
+    np.less_equal: _comparison(lax.le, True),
+    np.greater: _comparison(lax.gt, False),
+    np.greater_equal: _comparison(lax.ge, False),
+    np.logical_and: _logical(lax.bitwise_and),
+    np.logical_or: _logical(lax.bitwise_or),
+    np.logical_xor: _logical(lax.bitwise_xor),
+    np.logical_not: _logical(lax.bitwise_not),
+    np.isnan: _test(lax.is_nan, False),
+    np.isinf: _test(lax.is_inf, False),
+    np.isfinite: _test(lax.is_finite, True),
     # bits
-    np.bitwise_and: _named("bitwise_and"),
-    np.bitwise_or: _named("bitwise_or"),
-    np.bitwise_xor: _named("bitwise_xor"),
-    np.invert: _named("bitwise_not"),
-    np.left_shift: _named("shift_left"),
+    np.bitwise_and: lax.bitwise_and,
+    np.bitwise_or: lax.bitwise_or,
+    np.bitwise_xor: lax.bitwise_xor,
+    np.invert: lax.bitwise_not,
+    np.left_shift: lax.shift_left,
     np.right_shift: _right_shift,
     np.bitwise_count: _bit_count,
     # floats
-    np.floor: _unless("biu", _named("floor")),
-    np.ceil: _unless("biu", _named("ceil")),
-    np.trunc: _unless("biu", _named("trunc")),
-    np.rint: _named("rint"),
+    np.floor: _unless("biu", lax.floor),
+    np.ceil: _unless("biu", lax.ceil),
+    np.trunc: _unless("biu", lax.trunc),
+    np.rint: lax.rint,
     np.signbit: _signbit,
-    np.copysign: _named("copysign"),
-    np.nextafter: _named("nextafter"),
+    np.copysign: lax.copysign,
+    np.nextafter: lax.nextafter,
     np.spacing: _spacing,
     np.heaviside: _heaviside,
     np.modf: _modf,
     np.frexp: _frexp,
     np.ldexp: _ldexp,
     # complex numbers
-    np.conjugate: _unless("biuf", _named("conj")),
+    np.conjugate: _unless("biuf", lax.conj),
 }
 """For each ufunc of one element at a time what it computes."""

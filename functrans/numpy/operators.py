@@ -1,50 +1,204 @@
-"""The operators of tracers, as NumPy defines them for arrays."""
+"""The operators of tracers, as NumPy defines them for arrays.
+
+Unlike the ufuncs, an operator keeps the result of Python scalars among themselves weak, as Python's own numbers are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import numpy as np
 
+from functrans import lax
+from functrans.core.aval import aval_of
 from functrans.core.tracer import Tracer
+from functrans.errors import user_location
 from functrans.numpy.dispatch import record_call
-from functrans.numpy.promotion import promote_for
-from functrans.ops import elementwise
+from functrans.numpy.elementwise import TABLE
+from functrans.numpy.linear import matmul_arrays
+from functrans.numpy.promotion import loop_dtypes, promote_for
+from functrans.numpy.registry import as_operand
+from functrans.numpy.ufuncs import ufunc_function
+from functrans.ops.conversion import convert_element_type
+from functrans.ops.joining import split
+from functrans.ops.shape import squeeze
 
-__all__ = ["install_operators"]
+__all__ = ["install_operators", "is_foreign"]
 
-_SCALARS = (bool, int, float, complex, np.ndarray, np.generic, Tracer)
-
-
-def _binary(ufunc: np.ufunc, primitive_function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """A composition of primitives with the promotion of a ufunc."""
-
-    def function(x: Any, y: Any) -> Any:
-        return primitive_function(*promote_for(ufunc, x, y))
-
-    function.__name__ = ufunc.__name__
-    return function
+_OPERANDS = frozenset({Tracer, np.ndarray, float, bool, complex})
+_COMPARISONS = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal})
 
 
-def _operator(function: Callable[..., Any], reflected: bool = False) -> Callable[[Any, Any], Any]:
+def is_foreign(kind: type) -> bool:
+    """Whether a type of array-likes is not ours to compute with: another array library's, or NumPy's own subclasses
+    that redefine its functions.
+    """
+    if kind is Tracer or kind is np.ndarray:
+        return False
+    if issubclass(kind, np.generic):
+        return False
+    override = getattr(kind, "__array_ufunc__", np.ndarray.__array_ufunc__)
+    return override is not np.ndarray.__array_ufunc__
+
+
+def _other(x: Tracer, y: Any, ufunc: np.ufunc) -> Any:
+    """The other operand, ready to be recorded; NotImplemented where it has to decide itself."""
+    kind = type(y)
+    if kind in _OPERANDS:
+        return y
+    if kind is int:
+        return _fitting(x, y, ufunc) if x.aval.dtype.kind in "iu" or abs(y) >> 62 else y
+    if isinstance(y, (list, tuple)):
+        return as_operand(y)
+    if isinstance(y, (np.generic, np.ndarray)) and not is_foreign(kind):
+        return y
+    return y if isinstance(y, (int, float, complex)) else NotImplemented
+
+
+def _fitting(x: Tracer, y: int, ufunc: np.ufunc) -> Any:
+    """A Python int that meets integers: it must fit their dtype, or is compared as the number that it is."""
+    dtype = x.aval.dtype
+    if dtype.kind not in "iu":
+        return float(y) if dtype.kind in "fc" else np.asarray(y)[()]
+    info = np.iinfo(dtype)
+    if info.min <= y <= info.max:
+        return y if -(2**63) <= y < 2**63 else dtype.type(y)
+    if ufunc in _COMPARISONS:  # exact in float64 for no int64, but any int beyond 64 bits compares alike
+        return np.int64(y) if -(2**63) <= y < 2**63 else (np.inf if y > 0 else -np.inf)
+    if ufunc is np.true_divide:
+        return float(y)
+    if x.aval.weak:
+        return y
+    raise OverflowError(f"Python integer {y} out of bounds for {dtype.name}")
+
+
+def _operator(ufunc: np.ufunc) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
+    """The methods of an operator, that for a tracer on its left and the reflected one."""
+    function = ufunc_function(ufunc, TABLE[ufunc], weak=True)
+
     def method(x: Any, y: Any) -> Any:
-        if not isinstance(y, _SCALARS):
-            return NotImplemented
-        return record_call(function, (y, x) if reflected else (x, y))
+        other = y if type(y) in _OPERANDS else _other(x, y, ufunc)
+        return other if other is NotImplemented else record_call(function, (x, other))
 
-    return method
+    def reflected(x: Any, y: Any) -> Any:
+        other = y if type(y) in _OPERANDS else _other(x, y, ufunc)
+        return other if other is NotImplemented else record_call(function, (other, x))
+
+    return method, reflected
 
 
-_add = _binary(np.add, elementwise.add)
-_sub = _binary(np.subtract, elementwise.sub)
-_mul = _binary(np.multiply, elementwise.mul)
-_div = _binary(np.true_divide, elementwise.div)
+_BINARY = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.true_divide,
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "divmod": np.divmod,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "lshift": np.left_shift,
+    "rshift": np.right_shift,
+}
+_COMPARING = {
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
+}  # fmt: skip
+_UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
+
+# --------------------------------------------------------------------------------------------------------------------
+# Powers and products
+
+_power, _reflected_power = _operator(np.power)
+
+
+def _integer_power(x: Any, n: int) -> Any:
+    weak_int = aval_of(n)
+    dtype = loop_dtypes(np.power, (x.aval, weak_int))[0]
+    if dtype.kind in "iu" and n < 0:
+        raise ValueError("Integers to negative integer powers are not allowed.")
+    return lax.integer_pow(convert_element_type(x, dtype, x.aval.weak), n)
+
+
+def _root(x: Any) -> Any:
+    (operand,) = promote_for(np.sqrt, x, weak=True)
+    return lax.sqrt(operand)
+
+
+def _pow(x: Any, y: Any, modulus: Any = None) -> Any:
+    if modulus is not None:
+        return NotImplemented
+    if type(y) is int:
+        return record_call(_integer_power, (x,), (y,))
+    if type(y) is float and y in (2.0, 0.5) and x.aval.dtype.kind in "fc":  # as NumPy's arrays do
+        return record_call(_root, (x,)) if y == 0.5 else record_call(_integer_power, (x,), (2,))
+    return _power(x, y)
+
+
+def _matmul(x: Any, y: Any) -> Any:
+    other = _other(x, y, np.matmul)
+    return other if other is NotImplemented else record_call(matmul_arrays, (x, other))
+
+
+def _reflected_matmul(x: Any, y: Any) -> Any:
+    other = _other(x, y, np.matmul)
+    return other if other is NotImplemented else record_call(matmul_arrays, (other, x))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# What Python asks of a sequence
+
+
+def _unstack(x: Any) -> list[Any]:
+    return [squeeze(part, (0,)) for part in split(x, (1,) * x.shape[0], 0)]
+
+
+def _iter(x: Any) -> Iterator[Any]:
+    if not x.aval.shape:
+        raise TypeError("iteration over a 0-d array")
+    return iter(record_call(_unstack, (x,)) if x.aval.shape[0] else ())
+
+
+def _contains(x: Any, y: Any) -> bool:
+    equal = x == y
+    return equal is not False and bool(record_call(_any, (equal,)))
+
+
+def _any(x: Any) -> Any:
+    return lax.reduce_or(x, tuple(range(x.ndim)))
+
+
+def _setitem(x: Any, key: Any, value: Any) -> NoReturn:
+    raise TypeError(
+        f"x[...] = v at {user_location()}: a tracer cannot be written to, since the program keeps its value. Write "
+        f"x = x.at[i].set(v), or x = x.at[i].add(v) for x[i] += v."
+    )
+
+
+def _round(x: Any, ndigits: int | None = None) -> Any:
+    """round(x): the nearest integers, as floats; NumPy's scalars give a Python int here, which has no derivative."""
+    return x.round(0 if ndigits is None else ndigits)
 
 
 def install_operators() -> None:
     """Give tracers their operators."""
-    for name, function in {"add": _add, "sub": _sub, "mul": _mul, "truediv": _div}.items():
-        setattr(Tracer, f"__{name}__", _operator(function))
-        setattr(Tracer, f"__r{name}__", _operator(function, reflected=True))
-    Tracer.__neg__ = lambda x: record_call(elementwise.neg, (x,))  # type: ignore[method-assign,assignment]
+    methods: dict[str, Callable[..., Any]] = {}
+    for name, ufunc in _BINARY.items():
+        methods[name], methods[f"r{name}"] = _operator(ufunc)
+    for name, ufunc in _COMPARING.items():
+        methods[name] = _operator(ufunc)[0]
+    for name, ufunc in _UNARY.items():
+        methods[name] = _unary(ufunc)
+    methods.update(pow=_pow, rpow=_reflected_power, matmul=_matmul, rmatmul=_reflected_matmul)
+    methods.update(iter=_iter, contains=_contains, setitem=_setitem, round=_round)
+    for name, method in methods.items():
+        method.__name__ = f"__{name}__"
+        setattr(Tracer, f"__{name}__", method)
+
+
+def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
+    function = ufunc_function(ufunc, TABLE[ufunc], weak=True)
+    return lambda x: record_call(function, (x,))
+
+

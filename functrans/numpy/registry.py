@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from functrans.core.aval import aval_of
 from functrans.core.recording import staging_open
 from functrans.core.tracer import Tracer
 from functrans.errors import MissingRuleError, user_location
@@ -33,6 +34,7 @@ __all__ = [
     "dtype_of",
     "has_tracer",
     "implements",
+    "lengths_of",
     "record",
     "refuse_out",
     "shape_of",
@@ -175,6 +177,11 @@ def _stack(*operands: Any) -> Any:
 
 stack_arrays = _stack
 """Arrays of one shape along a new axis: `stack_arrays(*arrays, axis)`."""
+
+
+def lengths_of(x: Any) -> tuple[int, ...]:
+    """The shape of an argument."""
+    return aval_of(as_operand(x)).shape
 
 
 def axes_of(axis: Any, ndim: int, all_if_none: bool = True) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ from functrans.ops.families import align
 from functrans.ops.indexing import gather
 from functrans.ops.joining import concatenate
 from functrans.ops.scatter import scatter
-from functrans.ops.shape import broadcast_in_dim, expand_dims, moveaxis, squeeze
+from functrans.ops.shape import expand_dims, moveaxis, squeeze
 from functrans.ops.slicing import index_in_dim
 from functrans.ops.windows import GatherDimensionNumbers, GatherScatterMode, ScatterDimensionNumbers
 
@@ -47,7 +47,7 @@ __all__ = [
 Shape = tuple[int, ...]
 Place = Callable[[Sequence[Any]], tuple[Any, ...]]
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # What both have in common: the starts
 
 
@@ -57,8 +57,9 @@ def _canonical_starts(
     """The starts as scalars, and whether each counts from the end where it is negative."""
     if hasattr(start_indices, "ndim"):
         if start_indices.ndim != 1:
-            raise TypeError(f"start indices must be scalars or an array of one axis, got shape {start_indices.shape}")
-        start_indices = [index_in_dim(start_indices, i, keepdims=False) for i in range(start_indices.shape[0])]
+            raise TypeError(f"starts must be scalars or an array of one axis, got shape {start_indices.shape}")
+        n = start_indices.shape[0]
+        start_indices = [index_in_dim(start_indices, i, keepdims=False) for i in range(n)]
     starts = list(start_indices)
     allow = (allow_negative,) * len(starts) if isinstance(allow_negative, bool) else tuple(allow_negative)
     for i, start in enumerate(starts):
@@ -69,8 +70,9 @@ def _canonical_starts(
 
 def _check(name: str, operand: Aval, starts: Sequence[Aval], sizes: Shape, allow: Sequence[bool]) -> None:
     if not len(starts) == operand.ndim == len(sizes) == len(allow):
-        raise TypeError(f"{name}: {operand} needs {operand.ndim} starts and sizes, got {len(starts)} starts "
-                        f"and sizes {sizes}")
+        raise TypeError(
+            f"{name}: {operand} needs {operand.ndim} starts and sizes, got {len(starts)} starts and sizes {sizes}"
+        )
     if any([start.shape or start.dtype.kind not in "iu" for start in starts]):
         raise TypeError(f"{name}: starts must be integer scalars, got {', '.join(map(str, starts))}")
     if any([not 0 <= size <= n for size, n in zip(sizes, operand.shape, strict=True)]):
@@ -80,8 +82,11 @@ def _check(name: str, operand: Aval, starts: Sequence[Aval], sizes: Shape, allow
 def _place(shape: Shape, sizes: Shape, allow: Sequence[bool]) -> Place:
     """A function from the starts to NumPy's index of the slice."""
     whole = tuple([slice(None) for _ in shape])
-    moving = [(d, size, n - size, n if from_end else 0)
-              for d, (n, size, from_end) in enumerate(zip(shape, sizes, allow, strict=True)) if size != n]
+    moving = [
+        (d, size, n - size, n if from_end else 0)
+        for d, (n, size, from_end) in enumerate(zip(shape, sizes, allow, strict=True))
+        if size != n
+    ]
 
     def place(starts: Sequence[Any]) -> tuple[Any, ...]:
         index = list(whole)
@@ -99,7 +104,7 @@ def _place(shape: Shape, sizes: Shape, allow: Sequence[bool]) -> Place:
 def _index_vectors(
     size: int, starts: Sequence[Any], axes: Sequence[int | None], shape: Shape, allow: Sequence[bool]
 ) -> Any:
-    """The starts of a batch of slices as an array of shape (size, number of axes), none counting from the end."""
+    """The starts of a batch of slices as one array of index vectors, none counting from the end."""
     columns = []
     for start, n, from_end in zip(align(size, starts, axes, 0), shape, allow, strict=True):
         column = convert_element_type(start, np.int64)
@@ -115,7 +120,7 @@ def _splat(value: int, size: int) -> Literal:
 
 _ZERO = Literal(0, Aval((), np.dtype(np.int64)))
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # dynamic_slice
 
 
@@ -132,8 +137,8 @@ def dynamic_slice(
         operand: the array.
         start_indices: an integer scalar for each axis, or an array of them.
         slice_sizes: the shape of the result.
-        allow_negative_indices: whether negative starts count from the end (before they are clamped), for all axes or
-            for each.
+        allow_negative_indices: whether negative starts count from the end (before they are clamped), for
+            all axes or for each.
 
     Raises:
         TypeError: if the starts are not integers, or a size is larger than its axis.
@@ -168,7 +173,7 @@ def dynamic_index_in_dim(
 
     >>> import numpy as np
     >>> dynamic_index_in_dim(np.arange(5), 1, keepdims=False)
-    np.int64(1)
+    array(1)
     """
     axis = axis + operand.ndim if axis < 0 else axis
     part = dynamic_slice_in_dim(operand, index, 1, axis, allow_negative_indices=allow_negative_indices)
@@ -217,8 +222,13 @@ def _dynamic_slice_batch(
     axis = axes[0]
     if not any([a is not None for a in axes[1:]]):
         x = moveaxis(operand, axis, 0)  # type: ignore[arg-type]
-        return dynamic_slice_p.bind(x, _ZERO, *starts, slice_sizes=(size, *slice_sizes),
-                                    allow_negative_indices=(False, *allow_negative_indices)), 0
+        return dynamic_slice_p.bind(
+            x,
+            _ZERO,
+            *starts,
+            slice_sizes=(size, *slice_sizes),
+            allow_negative_indices=(False, *allow_negative_indices),
+        ), 0
     shape = operand.shape if axis is None else (*operand.shape[:axis], *operand.shape[axis + 1 :])
     vectors = _index_vectors(size, starts, axes[1:], shape, allow_negative_indices)
     window_dims = tuple(range(1, 1 + len(shape)))
@@ -227,8 +237,9 @@ def _dynamic_slice_batch(
     else:
         operand, slice_sizes = moveaxis(operand, axis, 0), (min(1, size), *slice_sizes)
         numbers = GatherDimensionNumbers(window_dims, (), window_dims, (0,), (0,))
-    return gather(operand, vectors, numbers, slice_sizes, mode=GatherScatterMode.CLIP,
-                  unique_indices=axis is not None), 0
+    return gather(
+        operand, vectors, numbers, slice_sizes, mode=GatherScatterMode.CLIP, unique_indices=axis is not None
+    ), 0
 
 
 dynamic_slice_p = Primitive("dynamic_slice")
@@ -239,7 +250,7 @@ def_general_jvp(dynamic_slice_p, _dynamic_slice_jvp)
 def_transpose(dynamic_slice_p, _dynamic_slice_transpose)
 def_batch(dynamic_slice_p, _dynamic_slice_batch)
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # dynamic_update_slice
 
 
@@ -317,8 +328,10 @@ def _dynamic_update_slice_impl(
 
 def _dynamic_update_slice_jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
     filled = [zeros_like(x) if t is None else t for x, t in zip(primals[:2], tangents[:2], strict=True)]
-    return (dynamic_update_slice_p.bind(*primals, **params),
-            dynamic_update_slice_p.bind(*filled, *primals[2:], **params))
+    return (
+        dynamic_update_slice_p.bind(*primals, **params),
+        dynamic_update_slice_p.bind(*filled, *primals[2:], **params),
+    )
 
 
 def _dynamic_update_slice_transpose(
@@ -333,18 +346,30 @@ def _dynamic_update_slice_transpose(
 
 
 def _dynamic_update_slice_batch(
-    size: int, operands: Sequence[Any], axes: Sequence[int | None], *, allow_negative_indices: tuple[bool, ...]
+    size: int,
+    operands: Sequence[Any],
+    axes: Sequence[int | None],
+    *,
+    allow_negative_indices: tuple[bool, ...],
 ) -> tuple[Any, int]:
     starts = operands[2:]
     operand, update = align(size, operands[:2], axes[:2], 0)
     if not any([a is not None for a in axes[2:]]):
-        return dynamic_update_slice_p.bind(operand, update, _ZERO, *starts,
-                                           allow_negative_indices=(False, *allow_negative_indices)), 0
+        return dynamic_update_slice_p.bind(
+            operand, update, _ZERO, *starts, allow_negative_indices=(False, *allow_negative_indices)
+        ), 0
     vectors = _index_vectors(size, starts, axes[2:], operand.shape[1:], allow_negative_indices)
     window_dims = tuple(range(1, operand.ndim))
     numbers = ScatterDimensionNumbers(window_dims, (), window_dims, (0,), (0,))
-    return scatter(operand, vectors, update, numbers, mode=GatherScatterMode.CLIP, unique_indices=True,
-                   indices_are_sorted=True), 0
+    return scatter(
+        operand,
+        vectors,
+        update,
+        numbers,
+        mode=GatherScatterMode.CLIP,
+        unique_indices=True,
+        indices_are_sorted=True,
+    ), 0
 
 
 dynamic_update_slice_p = Primitive("dynamic_update_slice")

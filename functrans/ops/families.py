@@ -10,15 +10,33 @@ import numpy as np
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
-from functrans.core.rules import def_abstract, def_batch, def_impl
+from functrans.core.rules import declare_absent, def_abstract, def_batch, def_impl, def_jvp
 from functrans.ops.shape import broadcast_in_dim, moveaxis
 
-__all__ = ["ANY", "BOOL", "COMPLEX", "FLOAT", "INEXACT", "INTEGER", "NUMBER", "REAL", "elementwise", "matched"]
+__all__ = [
+    "ANY",
+    "BITS",
+    "BOOL",
+    "COMPLEX",
+    "FLOAT",
+    "INEXACT",
+    "INTEGER",
+    "NUMBER",
+    "REAL",
+    "align",
+    "batch_elementwise",
+    "constant_like",
+    "def_derivative",
+    "elementwise",
+    "matched",
+]
 
 # Which kinds of dtype an operation takes, in NumPy's letters.
 BOOL, INTEGER, FLOAT, COMPLEX = "b", "iu", "f", "c"
-INEXACT, REAL, NUMBER = "fc", "iuf", "iufc"
+INEXACT, REAL, NUMBER, BITS = "fc", "iuf", "iufc", "biu"
 ANY = "biufc"
+_KINDS = {"b": "booleans", "i": "integers", "u": "unsigned integers", "f": "floats", "c": "complex numbers"}
+_RANKS: dict[Any, int] = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3, int: 1, float: 2, complex: 3}
 
 
 def elementwise(
@@ -31,6 +49,8 @@ def elementwise(
         impl: its value; must broadcast 0-d operands as NumPy's ufuncs do.
         kinds: the kinds of dtype that it takes.
         result: the dtype of the result, from that of the operands; the same if not given.
+
+    The result is weak if all operands are, and it has their dtype.
     """
     primitive = Primitive(name)
     primitive.is_elementwise = True
@@ -39,16 +59,28 @@ def elementwise(
         first = avals[0]
         for aval in avals:
             if aval.shape != first.shape or aval.dtype != first.dtype:
-                raise TypeError(f"{name}: operands must have the same shape and dtype, got {', '.join(map(str, avals))}")
+                raise TypeError(
+                    f"{name}: operands must have the same shape and dtype, got {', '.join(map(str, avals))}"
+                )
         if first.dtype.kind not in kinds:
-            raise TypeError(f"{name} does not take {first.dtype.name}")
+            raise TypeError(f"{name} takes {_described(kinds)}, got {', '.join(map(str, avals))}")
         dtype = first.dtype if result is None else np.dtype(result(first.dtype))
-        return Aval(first.shape, dtype, result is None and all([aval.weak for aval in avals]))
+        return Aval(first.shape, dtype, dtype == first.dtype and all([aval.weak for aval in avals]))
 
     def_impl(primitive, impl)
     def_abstract(primitive, abstract)
     def_batch(primitive, batch_elementwise(primitive))
     return primitive
+
+
+def _described(kinds: str) -> str:
+    return ", ".join([_KINDS[kind] for kind in kinds])
+
+
+def def_derivative(primitive: Primitive, *rules: Callable[..., Any] | None) -> None:
+    """Give the JVP of a primitive that is not linear, operand by operand: `rule(t, out, *primals, **params)`."""
+    def_jvp(primitive, *rules)
+    declare_absent(primitive, "transpose", "not linear")
 
 
 def batch_elementwise(primitive: Primitive) -> Callable[..., Any]:
@@ -69,14 +101,33 @@ def align(size: int, operands: Sequence[Any], axes: Sequence[int | None], axis: 
             aligned.append(moveaxis(x, have, axis))
         else:
             shape = (*x.shape[:axis], size, *x.shape[axis:])
+            if type(x) is Literal:
+                aligned.append(Literal(x.value, x.aval.with_shape(shape)))
+                continue
             aligned.append(broadcast_in_dim(x, shape, [d for d in range(x.ndim + 1) if d != axis]))
     return aligned
 
 
+def constant_like(x: Any, value: Any) -> Literal:
+    """A number as a literal of the shape and dtype of a tracer, literal or array."""
+    return Literal(value, Aval(x.shape, x.dtype))
+
+
 def matched(*operands: Any) -> list[Any]:
-    """The operands, with Python numbers as literals of the others' shape and dtype."""
+    """The operands, with Python numbers as literals of the others' shape and dtype.
+
+    Raises:
+        TypeError: if that would change a number (2.5 among integers).
+    """
     like = next((x for x in operands if hasattr(x, "shape")), None)
     if like is None:
         return [np.asarray(x) for x in operands]
-    aval = Aval(like.shape, like.dtype)
-    return [x if hasattr(x, "shape") else Literal(x, aval) for x in operands]
+    return [x if hasattr(x, "shape") else _literal(x, like) for x in operands]
+
+
+def _literal(number: Any, like: Any) -> Literal:
+    if _RANKS.get(type(number), 0) > _RANKS[like.dtype.kind]:
+        raise TypeError(
+            f"the number {number!r} does not fit among operands of dtype {like.dtype.name}: convert them before"
+        )
+    return constant_like(like, number)

@@ -1,4 +1,4 @@
-"""gather and scatter_add, each the other's transpose: reading windows of an array at given places, and adding to them.
+"""gather and scatter_add, each the other's transpose: reading windows of an array, and adding to them.
 
 What the indices mean is in `windows.py`. The other scatters are in `scatter.py`.
 """
@@ -54,7 +54,7 @@ __all__ = [
 
 Shape = tuple[int, ...]
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # gather
 
 
@@ -69,7 +69,7 @@ def gather(
     mode: str | GatherScatterMode | None = None,
     fill_value: Any = None,
 ) -> Any:
-    """Windows of an array, boxes of one size, whose places are the vectors along the last axis of the indices.
+    """Windows of an array, boxes of one size, whose places are the vectors along the indices' last axis.
 
     Args:
         operand: the array.
@@ -186,7 +186,7 @@ def _gather_along_axis(windows: Windows, axis: int, fill_value: Any) -> Callable
 
 
 def _gather_general(windows: Windows, fill_value: Any) -> Callable[..., Any]:
-    mesh = windows.mesh()
+    mesh = windows.mesh
     perm = tuple([mesh.to_mesh[d] for d in windows.from_mesh])
 
     def run(x: Any, indices: Any) -> Any:
@@ -253,8 +253,15 @@ def _gather_batch(
         batching,
         index_batching,
     )
-    return gather_p.bind(operand, indices, dimension_numbers=numbers, slice_sizes=slice_sizes,
-                         unique_indices=unique_indices, indices_are_sorted=indices_are_sorted, **params), 0
+    return gather_p.bind(
+        operand,
+        indices,
+        dimension_numbers=numbers,
+        slice_sizes=slice_sizes,
+        unique_indices=unique_indices,
+        indices_are_sorted=indices_are_sorted,
+        **params,
+    ), 0
 
 
 def shifted(axes: Shape, by: int = 1) -> Shape:
@@ -269,7 +276,7 @@ def_multilinear(gather_p, _gather_transpose, None)
 def_jvp(gather_p, _gather_jvp, None)
 def_batch(gather_p, _gather_batch)
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # scatter_add
 
 
@@ -283,7 +290,7 @@ def scatter_add(
     unique_indices: bool = False,
     mode: str | GatherScatterMode | None = None,
 ) -> Any:
-    """The array with updates added to windows of it, whose places are the vectors along the indices' last axis.
+    """The array with updates added to windows of it, whose places are the indices' vectors (last axis).
 
     Where windows overlap, all are added, one after the other.
 
@@ -293,7 +300,8 @@ def scatter_add(
         updates: a window for each index vector, of the operand's dtype.
         dimension_numbers: which axis is which.
         indices_are_sorted: a promise that the index vectors are sorted.
-        unique_indices: a promise that no two windows overlap, which is faster. The result is wrong if some do.
+        unique_indices: a promise that no two windows overlap, which is faster. If some do, the
+            result is wrong.
         mode: what happens to windows that are not wholly inside; by default they are left away.
 
     Raises:
@@ -305,8 +313,16 @@ def scatter_add(
     >>> scatter_add(np.zeros(3), np.array([[2], [0], [2]]), np.array([1.0, 2.0, 3.0]), elements)
     array([2., 0., 4.])
     """
-    return bind_scatter(scatter_add_p, operand, scatter_indices, updates, dimension_numbers,
-                        indices_are_sorted, unique_indices, mode)
+    return bind_scatter(
+        scatter_add_p,
+        operand,
+        scatter_indices,
+        updates,
+        dimension_numbers,
+        indices_are_sorted,
+        unique_indices,
+        mode,
+    )
 
 
 def scatter_sub(
@@ -320,8 +336,15 @@ def scatter_sub(
     mode: str | GatherScatterMode | None = None,
 ) -> Any:
     """As `scatter_add`, but the updates are subtracted."""
-    return scatter_add(operand, scatter_indices, neg(updates), dimension_numbers, mode=mode,
-                       indices_are_sorted=indices_are_sorted, unique_indices=unique_indices)
+    return scatter_add(
+        operand,
+        scatter_indices,
+        neg(updates),
+        dimension_numbers,
+        mode=mode,
+        indices_are_sorted=indices_are_sorted,
+        unique_indices=unique_indices,
+    )
 
 
 def bind_scatter(
@@ -357,7 +380,12 @@ def scatter_primitive(name: str, ufunc: np.ufunc | None, kinds: str) -> Primitiv
     primitive = Primitive(name)
 
     def abstract(
-        operand: Aval, indices: Aval, updates: Aval, *, dimension_numbers: ScatterDimensionNumbers, **params: Any
+        operand: Aval,
+        indices: Aval,
+        updates: Aval,
+        *,
+        dimension_numbers: ScatterDimensionNumbers,
+        **params: Any,
     ) -> Aval:
         numbers = dimension_numbers
         n_windows = len(numbers.inserted_window_dims) + len(numbers.operand_batching_dims)
@@ -368,8 +396,10 @@ def scatter_primitive(name: str, ufunc: np.ufunc | None, kinds: str) -> Primitiv
         check_windows(name, operand, indices, gathering(numbers), sizes)
         shape = windows_shape(indices.shape, gathering(numbers), sizes)
         if updates.shape != shape or updates.dtype != operand.dtype:
-            raise TypeError(f"{name}: for operand {operand} and indices {indices} the updates must be "
-                            f"{Aval(shape, operand.dtype)}, got {updates}")
+            raise TypeError(
+                f"{name}: for operand {operand} and indices {indices} the updates must be "
+                f"{Aval(shape, operand.dtype)}, got {updates}"
+            )
         if operand.dtype.kind not in kinds:
             raise TypeError(f"{name} does not take {operand.dtype.name}")
         return Aval(operand.shape, operand.dtype)
@@ -416,10 +446,10 @@ def _scatter_single(windows: Windows, ufunc: np.ufunc | None) -> Callable[..., A
 
 
 def _scatter_general(windows: Windows, ufunc: np.ufunc | None, unique_indices: bool) -> Callable[..., Any]:
-    mesh, flat = windows.mesh(), windows.flat()
-    # `ufunc.at` on positions in the flat array is faster than on rows, and gives the same bits. Windows that do not
-    # overlap are faster as a whole. Assigning is done in order, so that of two updates the last one stays: NumPy
-    # promises it for a single axis of indices.
+    mesh = windows.mesh
+    # `ufunc.at` on positions in the flat array is faster than on rows, and gives the same bits. Windows that
+    # do not overlap are faster as a whole. Of two updates the last one must stay, and NumPy assigns in order
+    # for a single axis of indices.
     in_order = len(windows.batch) == 1 and not mesh.has_moving
     direct = (in_order or unique_indices) if ufunc is None else (unique_indices and not windows.is_elements)
 
@@ -432,7 +462,7 @@ def _scatter_general(windows: Windows, ufunc: np.ufunc | None, unique_indices: b
             updates = updates.transpose(mesh.from_mesh)
             view[index] = updates if ufunc is None else ufunc(view[index], updates)
             return out
-        positions, elements = flat.positions(starts), out.reshape(-1)
+        positions, elements = windows.flat.positions(starts), out.reshape(-1)
         if outside is not None:
             positions, updates = positions[~outside], updates[~outside]
         if ufunc is None:
@@ -490,7 +520,7 @@ def inverse_gather(operand: Any, indices: Any, updates: Any, params: dict[str, A
 
 def _scatter_add_jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
     out = scatter_add_p.bind(*primals, **params)
-    (operand, indices, updates), (t_operand, _, t_updates) = primals, tangents
+    (operand, indices, _), (t_operand, _, t_updates) = primals, tangents
     if t_updates is None:
         return out, t_operand
     t_operand = zeros_like(operand) if t_operand is None else t_operand

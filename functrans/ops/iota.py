@@ -1,4 +1,4 @@
-"""iota: the numbers 0, 1, 2, ... along an axis. It has no operands: what else a program needs of them is computed."""
+"""iota: the numbers 0, 1, 2, ... along an axis. It is the one primitive without operands."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from functrans.core.aval import Aval
+from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
 from functrans.core.rules import (
     UndefinedPrimal,
@@ -17,7 +18,6 @@ from functrans.core.rules import (
     def_impl,
     def_linear,
     def_specialized_impl,
-    zeros_like,
 )
 from functrans.ops.families import align
 from functrans.ops.slicing import slice_in_dim
@@ -53,8 +53,10 @@ def _concatenate_abstract(*operands: Aval, dimension: int) -> Aval:
     for x in operands:
         fits = x.ndim == first.ndim and x.shape[:dimension] == before and x.shape[dimension + 1 :] == after
         if not fits or x.dtype != first.dtype:
-            raise TypeError(f"concatenate: operands must have the same dtype, and the same shape but along axis "
-                            f"{dimension}, got {', '.join(map(str, operands))}")
+            raise TypeError(
+                f"concatenate: operands must have the same dtype, and the same shape but "
+                f"along axis {dimension}, got {', '.join(map(str, operands))}"
+            )
     return Aval((*before, sum([x.shape[dimension] for x in operands]), *after), first.dtype)
 
 
@@ -110,8 +112,8 @@ def _split_impl(operand: Aval, *, sizes: Shape, axis: int) -> Callable[..., Any]
 
 def _split_transpose(cts: Sequence[Any], operand: Any, *, sizes: Shape, axis: int) -> tuple[Any]:
     avals = _split_abstract(operand.aval, sizes=sizes, axis=axis)
-    pieces = [zeros_like(UndefinedPrimal(aval)) if ct is None else ct for ct, aval in zip(cts, avals, strict=True)]
-    return (concatenate(pieces, axis),)
+    zeros = [Literal(0, aval.strong) for aval in avals]
+    return (concatenate([zero if ct is None else ct for ct, zero in zip(cts, zeros, strict=True)], axis),)
 
 
 def _split_batch(

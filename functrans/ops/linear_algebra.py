@@ -61,8 +61,10 @@ def dot_general(
     (5, 2, 4)
     """
     (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = dimension_numbers
-    dims = (_axes(lhs_contract, lhs.ndim), _axes(rhs_contract, rhs.ndim)), (
-        _axes(lhs_batch, lhs.ndim), _axes(rhs_batch, rhs.ndim))
+    dims = (
+        (_axes(lhs_contract, lhs.ndim), _axes(rhs_contract, rhs.ndim)),
+        (_axes(lhs_batch, lhs.ndim), _axes(rhs_batch, rhs.ndim)),
+    )
     if preferred_element_type is None:
         return dot_general_p.bind(lhs, rhs, dimension_numbers=dims)
     dtype = np.result_type(lhs.dtype, preferred_element_type)
@@ -101,8 +103,10 @@ def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Any:
         TypeError: if the operands have not the same number of axes, at least two, or shapes or dtypes do not fit.
     """
     if lhs.ndim != rhs.ndim or lhs.ndim < 2:
-        raise TypeError("batch_matmul: operands must have the same number of axes, at least two, "
-                        f"got shapes {lhs.shape} and {rhs.shape}")
+        raise TypeError(
+            "batch_matmul: operands must have the same number of axes, at least two, "
+            f"got shapes {lhs.shape} and {rhs.shape}"
+        )
     batch = tuple(range(lhs.ndim - 2))
     return dot_general(lhs, rhs, (((lhs.ndim - 1,), (rhs.ndim - 2,)), (batch, batch)), precision)
 
@@ -127,7 +131,8 @@ def _pick(values: Sequence[int], places: Sequence[int]) -> Axes:
 def _dot_general_abstract(lhs: Aval, rhs: Aval, *, dimension_numbers: DotDimensionNumbers) -> Aval:
     contract, batch = dimension_numbers
     problem = (
-        "the operands must have the same dtype" if lhs.dtype != rhs.dtype
+        "the operands must have the same dtype"
+        if lhs.dtype != rhs.dtype
         else _problem_with_axes(lhs, rhs, contract, "contracting")
         or _problem_with_axes(lhs, rhs, batch, "batch")
         or _problem_with_repeats(lhs, contract[0] + batch[0])
@@ -194,10 +199,7 @@ def _matrix_product(lhs: Aval, rhs: Aval, kept: tuple[Axes, Axes], contract: tup
     elif lhs.dtype.kind in "iu" and kept[0] and kept[1] and rhs.size >= _COPIED_INTEGERS:
         right = _as_matrix(rhs, kept[1], contract[1])
         return _shaped(_composed(_integer_product, left, right), lhs, rhs, kept)
-    if len(kept[1]) == 0:
-        right = _as_matrix(rhs, (), contract[1])
-    else:
-        right = _as_matrix(rhs, contract[1], kept[1])
+    right = _as_matrix(rhs, contract[1], kept[1])
     return _shaped(_composed(multiply, left, right), lhs, rhs, kept)
 
 

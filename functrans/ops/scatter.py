@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from functrans.core.jaxpr import Literal
 from functrans.core.aval import Aval
+from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
 from functrans.core.rules import (
     UndefinedPrimal,
@@ -25,7 +25,7 @@ from functrans.core.rules import (
 from functrans.errors import MissingRuleError
 from functrans.ops.comparison import eq, select
 from functrans.ops.conversion import convert_element_type
-from functrans.ops.elementwise import add, div, mul
+from functrans.ops.elementwise import div, mul
 from functrans.ops.families import ANY, NUMBER, REAL, matched
 from functrans.ops.indexing import bind_scatter, inverse_gather, scatter_add_p, scatter_primitive
 from functrans.ops.iota import iota
@@ -43,7 +43,7 @@ __all__ = [
     "scatter_p",
 ]
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # scatter
 
 
@@ -66,14 +66,23 @@ def scatter(
     >>> scatter(np.zeros(3), np.array([[2], [0], [2]]), np.array([1.0, 2.0, 3.0]), elements)
     array([2., 0., 3.])
     """
-    return bind_scatter(scatter_p, operand, scatter_indices, updates, dimension_numbers,
-                        indices_are_sorted, unique_indices, mode)
+    return bind_scatter(
+        scatter_p,
+        operand,
+        scatter_indices,
+        updates,
+        dimension_numbers,
+        indices_are_sorted,
+        unique_indices,
+        mode,
+    )
 
 
 def _scatter_jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
     operand, indices, updates = primals
-    t_operand, t_updates = [zeros_like(x) if t is None else t
-                            for x, t in ((operand, tangents[0]), (updates, tangents[2]))]
+    t_operand, t_updates = [
+        zeros_like(x) if t is None else t for x, t in ((operand, tangents[0]), (updates, tangents[2]))
+    ]
     # Which update stays depends on the indices alone, so it is the same one's tangent.
     return scatter_p.bind(*primals, **params), scatter_p.bind(t_operand, indices, t_updates, **params)
 
@@ -106,7 +115,7 @@ scatter_p = scatter_primitive("scatter", None, ANY)
 def_general_jvp(scatter_p, _scatter_jvp)
 def_transpose(scatter_p, _scatter_transpose)
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # scatter_mul
 
 
@@ -122,15 +131,23 @@ def scatter_mul(
 ) -> Any:
     """The array with windows of it multiplied by updates. Where windows overlap, by all of them.
 
-    Arguments and errors are those of `scatter_add`. The derivative by the updates needs `unique_indices=True`.
+    Arguments and errors are those of `scatter_add`. The derivative by the updates needs `unique_indices`.
 
     >>> import numpy as np
     >>> elements = ScatterDimensionNumbers((), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0,))
     >>> scatter_mul(np.ones(3), np.array([[2], [0], [2]]), np.array([4.0, 2.0, 3.0]), elements)
     array([ 2.,  1., 12.])
     """
-    return bind_scatter(scatter_mul_p, operand, scatter_indices, updates, dimension_numbers,
-                        indices_are_sorted, unique_indices, mode)
+    return bind_scatter(
+        scatter_mul_p,
+        operand,
+        scatter_indices,
+        updates,
+        dimension_numbers,
+        indices_are_sorted,
+        unique_indices,
+        mode,
+    )
 
 
 def _scatter_mul_jvp_operand(t: Any, out: Any, operand: Any, indices: Any, updates: Any, **params: Any) -> Any:
@@ -140,9 +157,9 @@ def _scatter_mul_jvp_operand(t: Any, out: Any, operand: Any, indices: Any, updat
 def _scatter_mul_jvp_updates(t: Any, out: Any, operand: Any, indices: Any, updates: Any, **params: Any) -> Any:
     if not params["unique_indices"]:
         raise MissingRuleError(
-            "scatter_mul has no derivative by its updates unless unique_indices=True: where windows overlap it is the "
-            "product of all the other updates. If they do not, promise it; else multiply by an array that "
-            "holds the product of the updates of each place."
+            "scatter_mul has no derivative by its updates unless unique_indices=True: where windows overlap "
+            "it is a product of all the other updates. If they do not overlap, promise it; if they do, "
+            "compute the product of the updates for each place and multiply the array by it."
         )
     return mul(operand, scatter_add_p.bind(zeros_like(operand), indices, t, **params))
 
@@ -155,7 +172,7 @@ scatter_mul_p = scatter_primitive("scatter_mul", np.multiply, NUMBER)
 def_jvp(scatter_mul_p, _scatter_mul_jvp_operand, None, _scatter_mul_jvp_updates)
 def_transpose(scatter_mul_p, _scatter_mul_transpose)
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # scatter_min and scatter_max
 
 
@@ -171,15 +188,24 @@ def scatter_min(
 ) -> Any:
     """The array with the lesser of element and update in windows of it; NaN if one of them is NaN.
 
-    Arguments and errors are those of `scatter_add`. Where several are least, they share the derivative equally.
+    Arguments and errors are those of `scatter_add`. Where several are least, they share the
+    derivative equally.
 
     >>> import numpy as np
     >>> elements = ScatterDimensionNumbers((), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0,))
     >>> scatter_min(np.zeros(3), np.array([[2], [0], [2]]), np.array([4.0, 2.0, -3.0]), elements)
     array([ 0.,  0., -3.])
     """
-    return bind_scatter(scatter_min_p, operand, scatter_indices, updates, dimension_numbers,
-                        indices_are_sorted, unique_indices, mode)
+    return bind_scatter(
+        scatter_min_p,
+        operand,
+        scatter_indices,
+        updates,
+        dimension_numbers,
+        indices_are_sorted,
+        unique_indices,
+        mode,
+    )
 
 
 def scatter_max(
@@ -194,19 +220,28 @@ def scatter_max(
 ) -> Any:
     """The array with the greater of element and update in windows of it; NaN if one of them is NaN.
 
-    Arguments and errors are those of `scatter_add`. Where several are greatest, they share the derivative equally.
+    Arguments and errors are those of `scatter_add`. Where several are greatest, they share the
+    derivative equally.
 
     >>> import numpy as np
     >>> elements = ScatterDimensionNumbers((), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0,))
     >>> scatter_max(np.zeros(3), np.array([[2], [0], [2]]), np.array([4.0, 2.0, -3.0]), elements)
     array([2., 0., 4.])
     """
-    return bind_scatter(scatter_max_p, operand, scatter_indices, updates, dimension_numbers,
-                        indices_are_sorted, unique_indices, mode)
+    return bind_scatter(
+        scatter_max_p,
+        operand,
+        scatter_indices,
+        updates,
+        dimension_numbers,
+        indices_are_sorted,
+        unique_indices,
+        mode,
+    )
 
 
 def _winners(out: Any, operand: Any, indices: Any, updates: Any, params: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Which elements of the operand and of the updates are in the result, and how many share each place of it."""
+    """Which elements of the operand and of the updates are in the result; how many share each place of it."""
     operand_won = eq(operand, out)
     updates_won = eq(updates, inverse_gather(out, indices, updates, params))
     ones = convert_element_type(operand_won, out.dtype)

@@ -1,6 +1,7 @@
-"""Primitives that change the shape: broadcast_in_dim and its dual reduce_sum, reshape, squeeze, expand_dims, transpose, rev.
+"""Primitives that change the shape, or the order of the elements; broadcast_in_dim with its dual, reduce_sum.
 
-Axes in parameters are never negative. A literal is the same number everywhere, so its shape changes without an equation.
+Axes in parameters are never negative. A literal is one number everywhere, so its shape changes without an
+equation.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def splat(literal: Literal, shape: Shape) -> Literal:
     return Literal(literal.value, literal.aval.with_shape(shape))
 
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # broadcast_in_dim and reduce_sum, each the other's transpose
 
 
@@ -74,9 +75,7 @@ def _broadcast_in_dim_impl(operand: Aval, *, shape: Shape, broadcast_dimensions:
 
 
 def _broadcast_in_dim_transpose(ct: Any, operand: Any, *, shape: Shape, broadcast_dimensions: Shape) -> tuple[Any]:
-    stretched = [
-        d for n, d in zip(operand.shape, broadcast_dimensions, strict=True) if n == 1 and shape[d] != 1
-    ]
+    stretched = [d for n, d in zip(operand.shape, broadcast_dimensions, strict=True) if n == 1 and shape[d] != 1]
     summed = reduce_sum(ct, [d for d in range(len(shape)) if d not in broadcast_dimensions or d in stretched])
     return (reshape(summed, operand.shape),)
 
@@ -135,7 +134,7 @@ def without(shape: Shape, axes: Sequence[int]) -> Shape:
     return tuple([n for d, n in enumerate(shape) if d not in axes])
 
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # reshape
 
 
@@ -166,7 +165,7 @@ def_specialized_impl(reshape_p, lambda operand, *, new_sizes: lambda x: x.reshap
 def_linear(reshape_p, lambda ct, operand, *, new_sizes: (reshape(ct, operand.shape),))
 def_batch(reshape_p, _reshape_batch)
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # squeeze and expand_dims, each the other's transpose
 
 
@@ -265,7 +264,7 @@ def_specialized_impl(expand_dims_p, _expand_dims_impl)
 def_linear(expand_dims_p, lambda ct, array, *, dimensions: (squeeze(ct, dimensions),))
 def_batch(expand_dims_p, _expand_dims_batch)
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # transpose
 
 
@@ -307,7 +306,7 @@ def_specialized_impl(transpose_p, lambda operand, *, permutation: lambda x: x.tr
 def_linear(transpose_p, _transpose_transpose)
 def_batch(transpose_p, _transpose_batch)
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # rev
 
 

@@ -18,8 +18,8 @@ from functrans.core.rules import (
     def_linear,
     def_specialized_impl,
 )
-from functrans.ops.families import align, matched
 from functrans.ops.comparison import select
+from functrans.ops.families import align, matched
 from functrans.ops.shape import broadcast_in_dim, moveaxis, reduce_sum, splat, squeeze
 
 __all__ = ["index_in_dim", "pad", "pad_p", "slice", "slice_in_dim", "slice_p"]
@@ -27,7 +27,7 @@ __all__ = ["index_in_dim", "pad", "pad_p", "slice", "slice_in_dim", "slice_p"]
 Shape = tuple[int, ...]
 PaddingConfig = tuple[tuple[int, int, int], ...]
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # slice
 
 
@@ -56,9 +56,7 @@ def slice(
     return slice_p.bind(operand, start_indices=starts, limit_indices=limits, strides=steps)
 
 
-def slice_in_dim(
-    operand: Any, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0
-) -> Any:
+def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0) -> Any:
     """`slice` along one axis; negative indices count from its end, and None is the end itself.
 
     >>> import numpy as np
@@ -100,20 +98,21 @@ def _position(index: int | None, n: int, default: int) -> int:
 
 def _slice_abstract(operand: Aval, *, start_indices: Shape, limit_indices: Shape, strides: Shape) -> Aval:
     if not len(start_indices) == len(limit_indices) == len(strides) == operand.ndim:
-        raise TypeError(f"slice: {operand} needs {operand.ndim} start indices, limit indices and strides, got "
-                        f"{start_indices}, {limit_indices} and {strides}")
+        raise TypeError(
+            f"slice: {operand} needs {operand.ndim} start indices, limit indices and strides, got "
+            f"{start_indices}, {limit_indices} and {strides}"
+        )
     shape = []
     for n, start, limit, stride in zip(operand.shape, start_indices, limit_indices, strides, strict=True):
         if not 0 <= start <= limit <= n or stride < 1:
-            raise TypeError(f"slice: {operand} has no slice from {start_indices} to {limit_indices} "
-                            f"with strides {strides}")
+            raise TypeError(
+                f"slice: {operand} has no slice from {start_indices} to {limit_indices} with strides {strides}"
+            )
         shape.append((limit - start + stride - 1) // stride)
     return operand.with_shape(tuple(shape))
 
 
-def _slice_impl(
-    operand: Aval, *, start_indices: Shape, limit_indices: Shape, strides: Shape
-) -> Callable[..., Any]:
+def _slice_impl(operand: Aval, *, start_indices: Shape, limit_indices: Shape, strides: Shape) -> Callable[..., Any]:
     index = tuple(map(builtins.slice, start_indices, limit_indices, strides))
     return lambda x: x[index]
 
@@ -148,7 +147,7 @@ def_specialized_impl(slice_p, _slice_impl)
 def_linear(slice_p, _slice_transpose)
 def_batch(slice_p, _slice_batch)
 
-# --------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # pad
 
 
@@ -158,8 +157,8 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, in
     Args:
         operand: the array.
         padding_value: a scalar of its dtype.
-        padding_config: for each axis how many to put before it, behind it, and between each two elements. The first
-            two may be negative: so many are then taken away (of the array with what was put in between).
+        padding_config: for each axis how many to put before it, behind it, and between each two elements. The
+            first two may be negative: so many are then taken away (with what was put in between).
 
     Raises:
         TypeError: if dtypes differ, or more is taken away than is there.
@@ -180,8 +179,12 @@ def _pad_abstract(operand: Aval, padding_value: Aval, *, padding_config: Padding
         raise TypeError(f"pad: {operand} is padded by a scalar of its dtype, got {padding_value}")
     if len(padding_config) != operand.ndim or any([interior < 0 for _, _, interior in padding_config]):
         raise TypeError(f"pad: {padding_config} does not say (low, high, interior >= 0) for each axis of {operand}")
-    shape = tuple([low + _dilated(n, interior) + high
-                   for n, (low, high, interior) in zip(operand.shape, padding_config, strict=True)])
+    shape = tuple(
+        [
+            low + _dilated(n, interior) + high
+            for n, (low, high, interior) in zip(operand.shape, padding_config, strict=True)
+        ]
+    )
     if any([n < 0 for n in shape]):
         raise TypeError(f"pad: {padding_config} takes away more than {operand} has")
     return Aval(shape, operand.dtype)
@@ -193,8 +196,10 @@ def _dilated(n: int, interior: int) -> int:
 
 def _pad_impl(operand: Aval, padding_value: Aval, *, padding_config: PaddingConfig) -> Callable[..., Any]:
     shape = _pad_abstract(operand, padding_value, padding_config=padding_config).shape
-    places = [_kept(n, m, low, interior + 1)
-              for n, m, (low, _, interior) in zip(operand.shape, shape, padding_config, strict=True)]
+    places = [
+        _kept(n, m, low, interior + 1)
+        for n, m, (low, _, interior) in zip(operand.shape, shape, padding_config, strict=True)
+    ]
     source = tuple([kept for kept, _ in places])
     target = tuple([place for _, place in places])
     crops = any([low < 0 or high < 0 for low, high, _ in padding_config])
@@ -226,10 +231,13 @@ def _kept(n: int, m: int, low: int, step: int) -> tuple[builtins.slice, builtins
 def _pad_transpose(ct: Any, operand: Any, padding_value: Any, *, padding_config: PaddingConfig) -> tuple[Any, Any]:
     ct_operand = ct_value = None
     if type(operand) is UndefinedPrimal:
-        whole = pad(ct, 0, [(-low, -high, 0) for low, high, _ in padding_config])
-        ct_operand = slice(whole, (0,) * ct.ndim, whole.shape, [interior + 1 for _, _, interior in padding_config])
+        # What was taken away by negative padding gets zero; the rest is where the padding put it.
+        restored = pad(ct, 0, [(max(-low, 0), max(-high, 0), 0) for low, high, _ in padding_config])
+        starts = [max(low, 0) for low, _, _ in padding_config]
+        limits = [n - max(high, 0) for n, (_, high, _) in zip(restored.shape, padding_config, strict=True)]
+        ct_operand = slice(restored, starts, limits, [interior + 1 for _, _, interior in padding_config])
     if type(padding_value) is UndefinedPrimal:
-        # The places are selected, not the operand's cotangent subtracted: that would give other bits, and NaN for inf.
+        # Selected, instead of subtracting what the operand gets: that would give other bits, and NaN for inf.
         inside = _inside(operand.shape, padding_config)
         ct_value = reduce_sum(select(inside, *matched(0, ct)), range(ct.ndim))
     return ct_operand, ct_value
@@ -244,7 +252,7 @@ def _inside(shape: Shape, config: PaddingConfig) -> Any:
 def _pad_batch(
     size: int, operands: Sequence[Any], axes: Sequence[int | None], *, padding_config: PaddingConfig
 ) -> tuple[Any, int]:
-    operand, value = operands
+    value = operands[1]
     x = align(size, operands[:1], axes[:1], 0)[0]
     config = ((0, 0, 0), *padding_config)
     if axes[1] is None:

@@ -1,16 +1,16 @@
 """Where the windows of gather and scatter lie, in NumPy's terms.
 
-Both work on windows of an operand, boxes of one size whose places are given by an array of index vectors. Each axis of
-the operand belongs to one of three kinds: the windows extend along it (to one index or more), it is collapsed (the
-window has length 1 and no axis for it), or it is a batching axis, shared with an axis of the indices.
+Both work on windows of an operand, boxes of one size whose places are given by an array of index vectors.
+An axis of the operand is of one of three kinds: the windows extend along it, or it is collapsed (the windows
+have length 1 along it, and no axis for it), or it is a batching axis, shared with an axis of the indices.
 
 `Windows` turns that into index arrays, made as far as possible before the indices are known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum, auto
+from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
 
@@ -44,15 +44,20 @@ class GatherScatterMode(Enum):
     FILL_OR_DROP = auto()
     """Gathered, it is filled with one value; scattered, it is left away. Negative indices are outside too."""
     PROMISE_IN_BOUNDS = auto()
-    """There is none: if there is one, computing raises `IndexError`. Negative indices do not count from the end."""
+    """There is none; if there is, computing raises `IndexError`. Negative indices are outside too."""
 
     @staticmethod
     def from_any(mode: str | GatherScatterMode | None) -> GatherScatterMode:
-        """The mode for "clip", "fill", "drop" (the same as "fill", and the default) or "promise_in_bounds"."""
+        """The mode for "clip", "fill" or "drop" (the same, and the default), or "promise_in_bounds"."""
         if isinstance(mode, GatherScatterMode):
             return mode
-        names = {"clip": "CLIP", None: "FILL_OR_DROP", "fill": "FILL_OR_DROP", "drop": "FILL_OR_DROP",
-                 "promise_in_bounds": "PROMISE_IN_BOUNDS"}
+        names = {
+            "clip": "CLIP",
+            None: "FILL_OR_DROP",
+            "fill": "FILL_OR_DROP",
+            "drop": "FILL_OR_DROP",
+            "promise_in_bounds": "PROMISE_IN_BOUNDS",
+        }
         if mode not in names:
             raise ValueError(f'unknown mode {mode!r}: use "clip", "fill", "drop" or "promise_in_bounds"')
         return GatherScatterMode[names[mode]]
@@ -63,9 +68,9 @@ class GatherDimensionNumbers(NamedTuple):
 
     Attributes:
         offset_dims: the axes of the result along which the windows extend.
-        collapsed_slice_dims: the axes of the operand that are missing there, since windows have length 1 along them.
-        start_index_map: for each component of an index vector, the axis of the operand that it is an index of.
-        operand_batching_dims: axes of the operand that are batch axes: window i of the batch is taken from part i.
+        collapsed_slice_dims: the axes of the operand, of length 1 in the windows, that are missing there.
+        start_index_map: for each component of an index vector, which axis of the operand it is an index of.
+        operand_batching_dims: batch axes of the operand: window i of the batch is taken from part i.
         start_indices_batching_dims: the axes of the indices that belong to them.
     """
 
@@ -81,10 +86,10 @@ class ScatterDimensionNumbers(NamedTuple):
 
     Attributes:
         update_window_dims: the axes of the updates along which the windows extend.
-        inserted_window_dims: the axes of the operand that are missing there, since windows have length 1 along them.
-        scatter_dims_to_operand_dims: for each component of an index vector, the axis of the operand that it is an
-            index of.
-        operand_batching_dims: axes of the operand that are batch axes: window i of the batch goes to part i.
+        inserted_window_dims: the axes of the operand, of length 1 in the windows, that are missing there.
+        scatter_dims_to_operand_dims: for each component of an index vector, which axis of the operand it is
+            an index of.
+        operand_batching_dims: batch axes of the operand: window i of the batch goes to part i.
         scatter_indices_batching_dims: the axes of the indices that belong to them.
     """
 
@@ -136,29 +141,44 @@ def check_windows(name: str, operand: Aval, indices: Aval, numbers: GatherDimens
 
     def require(holds: bool, problem: str) -> None:
         if not holds:
-            raise TypeError(f"{name}: {problem}, for operand {operand}, indices {indices}, windows of sizes {sizes} "
-                            f"and {numbers}")
+            raise TypeError(
+                f"{name}: {problem}, for operand {operand}, indices {indices}, windows of sizes {sizes} and {numbers}"
+            )
 
     require(indices.dtype.kind in "iu", "the indices must be integers")
     require(indices.ndim > 0, "the indices need a last axis, which holds the index vectors")
     n_batch = indices.ndim - 1
     require(_are_sorted_axes(offset, len(offset) + n_batch), "the window axes must be axes of the result, sorted")
-    require(_are_sorted_axes(collapsed, operand.ndim) and _are_sorted_axes(batching, operand.ndim),
-            "the collapsed and the batching axes must be axes of the operand, sorted")
-    require(_are_axes((*mapped, *batching), operand.ndim), "the indexed and the batching axes must be different axes "
-            "of the operand")
-    require(_are_axes(index_batching, n_batch) and len(index_batching) == len(batching),
-            "each batching axis of the operand needs one of the indices")
+    require(
+        _are_sorted_axes(collapsed, operand.ndim) and _are_sorted_axes(batching, operand.ndim),
+        "the collapsed and the batching axes must be axes of the operand, sorted",
+    )
+    require(
+        _are_axes((*mapped, *batching), operand.ndim),
+        "the indexed and the batching axes must be different axes of the operand",
+    )
+    require(
+        _are_axes(index_batching, n_batch) and len(index_batching) == len(batching),
+        "each batching axis of the operand needs one of the indices",
+    )
     require(not set(collapsed) & set(batching), "a batching axis is not collapsed")
     require(len(mapped) == indices.shape[-1], "the index vectors need one component for each indexed axis")
-    require(len(sizes) == operand.ndim == len(offset) + len(collapsed) + len(batching),
-            "each axis of the operand must be a window axis, collapsed or batching")
-    require(all([operand.shape[d] == indices.shape[i] for d, i in zip(batching, index_batching, strict=True)]),
-            "batching axes of operand and indices must have the same length")
-    require(all([sizes[d] == 1 for d in collapsed]) and all([sizes[d] <= 1 for d in batching]),
-            "windows must have length 1 along collapsed and batching axes")
-    require(all([0 <= size <= n for size, n in zip(sizes, operand.shape, strict=True)]) or prod(indices.shape) == 0,
-            "the windows must fit into the operand")
+    require(
+        len(sizes) == operand.ndim == len(offset) + len(collapsed) + len(batching),
+        "each axis of the operand must be a window axis, collapsed or batching",
+    )
+    require(
+        all([operand.shape[d] == indices.shape[i] for d, i in zip(batching, index_batching, strict=True)]),
+        "batching axes of operand and indices must have the same length",
+    )
+    require(
+        all([sizes[d] == 1 for d in collapsed]) and all([sizes[d] <= 1 for d in batching]),
+        "windows must have length 1 along collapsed and batching axes",
+    )
+    require(
+        all([0 <= size <= n for size, n in zip(sizes, operand.shape, strict=True)]) or prod(indices.shape) == 0,
+        "the windows must fit into the operand",
+    )
 
 
 def _are_axes(dims: Shape, ndim: int) -> bool:
@@ -176,14 +196,18 @@ class Windows:
 
     Attributes:
         single: whether there is just one window, so that it is a basic slice.
-        axis: the one axis that is indexed, if windows have length 1 along it, no axis for it, and are whole along all
-            others; else None.
+        axis: the one axis that is indexed, if it is collapsed and windows are whole along the others.
         is_elements: whether each window is one element.
         shape: of all windows together.
     """
 
     def __init__(
-        self, operand: Aval, indices: Aval, numbers: GatherDimensionNumbers, sizes: Shape, mode: GatherScatterMode
+        self,
+        operand: Aval,
+        indices: Aval,
+        numbers: GatherDimensionNumbers,
+        sizes: Shape,
+        mode: GatherScatterMode,
     ) -> None:
         self.operand_shape, self.sizes, self.mode = operand.shape, sizes, mode
         self.batch = indices.shape[:-1]
@@ -200,14 +224,14 @@ class Windows:
         one_collapsed = self.mapped == numbers.collapsed_slice_dims and len(self.mapped) == 1
         self.axis = self.mapped[0] if one_collapsed and not numbers.operand_batching_dims and others_whole else None
         batch_axes = [d for d in range(len(self.shape)) if d not in numbers.offset_dims]
-        self.to_mesh = tuple([*batch_axes, *numbers.offset_dims])
+        self.to_mesh = (*batch_axes, *numbers.offset_dims)
         """The permutation that brings an array of all windows into mesh order."""
         self.from_mesh = tuple([self.to_mesh.index(d) for d in range(len(self.shape))])
 
     # ---- the places
 
     def starts(self, indices: Any) -> tuple[Array, Array | None]:
-        """The index vectors, moved inside; and for each window whether it was outside, if any was and mode is FILL.
+        """The index vectors, moved inside, and which windows were outside (None: none, or they are clipped).
 
         Raises:
             IndexError: if one is outside and the mode promises that there is none.
@@ -238,7 +262,7 @@ class Windows:
 
     def check_negative(self, starts: Array) -> None:
         """Raise `IndexError` for a negative index, which NumPy would count from the end."""
-        if np.minimum.reduce(starts, None, None, None, False, 0) < 0:
+        if np.minimum.reduce(starts, axis=None, initial=0) < 0:
             self._raise_outside(starts, starts < 0)
 
     def _raise_outside(self, starts: Array, outside: Array) -> None:
@@ -248,12 +272,14 @@ class Windows:
 
     # ---- as positions in the flat operand
 
+    @cached_property
     def flat(self) -> _FlatWindows:
         """The windows as positions in the operand's elements in C order."""
         return _FlatWindows(self)
 
     # ---- as index arrays
 
+    @cached_property
     def mesh(self) -> _MeshWindows:
         """The windows as NumPy's index arrays, with slices where windows can be sliced."""
         return _MeshWindows(self)
@@ -272,10 +298,10 @@ def _along(n: int, n_behind: int) -> Array:
 def signed(indices: Any) -> Array:
     """Indices in NumPy's own index dtype."""
     if indices.dtype == np.intp:
-        return indices  # type: ignore[no-any-return]
+        return indices
     if indices.dtype == np.uintp:
         indices = np.minimum(indices, np.uintp(np.iinfo(np.intp).max))
-    return indices.astype(np.intp)  # type: ignore[no-any-return]
+    return indices.astype(np.intp)
 
 
 def _out_of_bounds(index: Any, axis: int, n: int) -> IndexError:
@@ -307,15 +333,18 @@ class _FlatWindows:
 class _MeshWindows:
     """The windows as index arrays, for `view(operand)[arrays]`.
 
-    Axes along which the windows do not move are sliced. The others come first, with one index array each, so that
-    NumPy puts the axes of the index arrays first too: the *indexed* order is the batch axes, then the window axes with
-    an index array, then those with a slice.
+    Axes along which the windows do not move are sliced. The others come first, with one index array each, so
+    that NumPy puts the axes of the index arrays first too: the *indexed* order is the batch axes, then the
+    window axes with an index array, then those with a slice.
     """
 
     def __init__(self, windows: Windows) -> None:
         sizes, mapped, batching = windows.sizes, windows.mapped, windows.numbers.operand_batching_dims
-        still = [d for d in windows.window_axes if d not in mapped or (
-            windows.mode is GatherScatterMode.CLIP and sizes[d] == windows.operand_shape[d])]
+        still = [
+            d
+            for d in windows.window_axes
+            if d not in mapped or (windows.mode is GatherScatterMode.CLIP and sizes[d] == windows.operand_shape[d])
+        ]
         moving = [d for d in windows.window_axes if d not in still]
         indexed = [d for d in range(len(sizes)) if d not in still]
         self.has_moving = bool(moving)
@@ -334,7 +363,10 @@ class _MeshWindows:
                 offset = _along(sizes[d], len(moving) - 1 - moving.index(d))
             self.components.append((mapped.index(d) if d in mapped else None, offset))
         n_batch = len(windows.batch)
-        self.from_mesh = (*range(n_batch), *[n_batch + windows.window_axes.index(d) for d in (*moving, *still)])
+        self.from_mesh = (
+            *range(n_batch),
+            *[n_batch + windows.window_axes.index(d) for d in (*moving, *still)],
+        )
         """The permutation that brings windows in mesh order into indexed order."""
         self.to_mesh = tuple([self.from_mesh.index(d) for d in range(len(self.from_mesh))])
 

@@ -30,7 +30,9 @@ def _inline(jaxpr: Jaxpr, primitives: tuple[Primitive, ...]) -> Jaxpr:
     return builder.build(_copy_into(builder, jaxpr, inputs, primitives))
 
 
-def _copy_into(builder: Builder, jaxpr: Jaxpr, inputs: list[Atom], primitives: tuple[Primitive, ...]) -> list[Atom]:
+def _copy_into(
+    builder: Builder, jaxpr: Jaxpr, inputs: list[Atom], primitives: tuple[Primitive, ...]
+) -> list[Atom]:
     env = Environment(inputs)
     for eqn in jaxpr.eqns:
         operands = env.read_all(eqn.inputs)

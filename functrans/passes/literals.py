@@ -21,13 +21,14 @@ _RESHAPING = (broadcast_in_dim_p, reshape_p, transpose_p)
 
 def fold_literals(eqn: Equation, operands: Sequence[Atom]) -> Literal | None:
     """The literal that an equation gives on these operands, if it is one."""
-    if not operands or any([type(x) is not Literal for x in operands]):
+    literals = [x for x in operands if type(x) is Literal]
+    if not literals or len(literals) != len(operands):
         return None
     if eqn.primitive in _EXACT:
         with np.errstate(all="ignore"):
-            value = eqn.primitive.implementation(eqn.operation)(*[x.scalar for x in operands])
+            value = eqn.primitive.implementation(eqn.operation)(*[x.scalar for x in literals])
         return Literal(value.item(), eqn.out_avals[0])
-    literal: Literal = operands[0]  # type: ignore[assignment]
+    literal = literals[0]
     if eqn.primitive in _RESHAPING:
         return Literal(literal.value, eqn.out_avals[0])
     if eqn.primitive is convert_element_type_p:

@@ -22,7 +22,9 @@ from typing import Any
 
 from functrans.core.evaluation import Environment, apply_equation, stage
 from functrans.core.jaxpr import Equation, Jaxpr, derived
+from functrans.ops.joining import concatenate
 from functrans.ops.shape import broadcast_in_dim, moveaxis, reshape
+from functrans.ops.slicing import index_in_dim
 from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.inline import inline
 

@@ -21,7 +21,9 @@ from functrans.transforms.transpose import transpose
 __all__ = ["forward_of", "jvp_from_vjp", "linearize_from_vjp"]
 
 
-def jvp_from_vjp(eqn: Equation, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Sequence[Any], list[Any]]:
+def jvp_from_vjp(
+    eqn: Equation, primals: Sequence[Any], tangents: Sequence[Any]
+) -> tuple[Sequence[Any], list[Any]]:
     """The results and tangents of an equation whose primitive has a VJP rule, by transposing it."""
     outs = apply_equation(eqn, primals)
     backward = _backward_program(eqn.operation, tuple([t is not None for t in tangents]))
@@ -50,8 +52,7 @@ def forward_of(backward: Jaxpr, n_cts: int) -> Jaxpr:
         outs = iter(eval_jaxpr(forward, recording.inputs()))
         avals = backward.in_avals[n_fixed:]
         filled = [
-            next(outs) if nonzero else zeros_like(aval)
-            for aval, nonzero in zip(avals, nonzeros, strict=True)
+            next(outs) if nonzero else zeros_like(aval) for aval, nonzero in zip(avals, nonzeros, strict=True)
         ]
         return recording.close(filled)[0]
 
@@ -75,12 +76,16 @@ def _backward_program(operation: Operation, perturbed: tuple[bool, ...]) -> Jaxp
 def _checked(name: str, cts: Any, primals: Sequence[Any]) -> list[Any]:
     cts = list(cts) if isinstance(cts, (tuple, list)) else [cts]
     if len(cts) != len(primals):
-        raise TypeError(f"the VJP rule of primitive {name!r} must return one cotangent for each of the {len(primals)} "
-                        f"operands (None for zero), and returned {len(cts)}")
+        raise TypeError(
+            f"the VJP rule of primitive {name!r} must return one cotangent for each of the {len(primals)} "
+            f"operands (None for zero), and returned {len(cts)}"
+        )
     for position, (ct, aval) in enumerate(zip(cts, primals, strict=True)):
         if ct is None:
             cts[position] = zeros_like(aval)
         elif aval.inexact and aval_of(ct).strong is not aval.strong:
-            raise TypeError(f"the VJP rule of primitive {name!r} gave a cotangent {aval_of(ct)} for operand {position}, "
-                            f"which is {aval}; they must have the same shape and dtype")
+            raise TypeError(
+                f"the VJP rule of primitive {name!r} gave a cotangent {aval_of(ct)} for operand {position}, "
+                f"which is {aval}; they must have the same shape and dtype"
+            )
     return cts

@@ -55,7 +55,9 @@ def _jvp(jaxpr: Jaxpr, nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
         tangents = Environment([next(given) if nonzero else None for nonzero in nonzeros])
         for eqn in jaxpr.eqns:
             recording.source = eqn.source
-            outs, outs_dot = jvp_equation(eqn, primals.read_all(eqn.inputs), read_tangents(tangents, eqn.inputs))
+            outs, outs_dot = jvp_equation(
+                eqn, primals.read_all(eqn.inputs), read_tangents(tangents, eqn.inputs)
+            )
             primals.write(outs)
             tangents.write(outs_dot)
         outs_dot = read_tangents(tangents, jaxpr.outs)
@@ -63,14 +65,17 @@ def _jvp(jaxpr: Jaxpr, nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
     return eliminate_dead_code(program), tuple([t is not None for t in outs_dot])
 
 
-def jvp_equation(eqn: Equation, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Sequence[Any], list[Any]]:
+def jvp_equation(
+    eqn: Equation, primals: Sequence[Any], tangents: Sequence[Any]
+) -> tuple[Sequence[Any], list[Any]]:
     """The results of an equation and their tangents, by its primitive's rule. None is a zero tangent."""
     primitive = eqn.primitive
+    outs: Sequence[Any]
     if primitive.is_constant or all([t is None for t in tangents]):
         return apply_equation(eqn, primals), [None] * len(eqn.outs)
     if primitive.jvp_rules is not None:
         out = apply_equation(eqn, primals)[0]
-        outs, outs_dot = [out], [_sum_by_operand(eqn, out, primals, tangents)]
+        outs, outs_dot = (out,), [_sum_by_operand(eqn, out, primals, tangents)]
     elif primitive.jvp is not None:
         outs, outs_dot = primitive.jvp(primals, tangents, **eqn.params)
         if not primitive.multiple_results:

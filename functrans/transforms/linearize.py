@@ -81,7 +81,9 @@ def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros) -> Linearized:
     )
 
 
-def _walk(jaxpr: Jaxpr, nonzeros: Nonzeros, primal: Recording, linear: Recording) -> tuple[list[Any], list[Any]]:
+def _walk(
+    jaxpr: Jaxpr, nonzeros: Nonzeros, primal: Recording, linear: Recording
+) -> tuple[list[Any], list[Any]]:
     given = iter(linear.inputs())
     primals = Environment(primal.inputs())
     tangents = Environment([next(given) if nonzero else None for nonzero in nonzeros])

@@ -53,9 +53,7 @@ def _gradient(jaxpr: Jaxpr, wrt: tuple[int, ...], with_value: bool) -> Jaxpr:
         outs = results[: len(jaxpr.outs)]
         seed = [Literal(1, jaxpr.out_avals[0].strong)] + [None] * (len(outs) - 1)
         cts = pull_back(lin.linear, lin.nonzeros, len(wrt), residuals, seed)
-        grads = [
-            zeros_like(jaxpr.in_avals[i]) if ct is None else ct for i, ct in zip(wrt, cts, strict=True)
-        ]
+        grads = [zeros_like(jaxpr.in_avals[i]) if ct is None else ct for i, ct in zip(wrt, cts, strict=True)]
         program, _ = recording.close((outs if with_value else outs[1:]) + grads)
     return eliminate_dead_code(program)
 

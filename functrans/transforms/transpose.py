@@ -45,7 +45,9 @@ def transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros) -> tup
     Raises:
         MissingRuleError: if a linear input goes into a primitive without a transpose rule: the program is not linear.
     """
-    return derived(jaxpr, ("transpose", linear, nonzeros), lambda: _transpose(inline(jaxpr), linear, nonzeros))
+    return derived(
+        jaxpr, ("transpose", linear, nonzeros), lambda: _transpose(inline(jaxpr), linear, nonzeros)
+    )
 
 
 def _transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
@@ -91,11 +93,18 @@ def _seed(jaxpr: Jaxpr, nonzeros: Nonzeros, given: Sequence[Any]) -> dict[int, A
 def _backward(jaxpr: Jaxpr, env: Environment, cts: dict[int, Any], recording: Recording) -> dict[int, Any]:
     for eqn in reversed(jaxpr.eqns):
         outs = [cts.pop(out, None) for out in eqn.outs]
-        if all([ct is None or type(env.read(out)) is not UndefinedPrimal for out, ct in zip(eqn.outs, outs, strict=True)]):
+        if all(
+            [
+                ct is None or type(env.read(out)) is not UndefinedPrimal
+                for out, ct in zip(eqn.outs, outs, strict=True)
+            ]
+        ):
             continue
         recording.source = eqn.source
         operands = env.read_all(eqn.inputs)
-        for atom, operand, ct in zip(eqn.inputs, operands, _transpose_equation(eqn, outs, operands), strict=True):
+        for atom, operand, ct in zip(
+            eqn.inputs, operands, _transpose_equation(eqn, outs, operands), strict=True
+        ):
             if ct is not None and type(operand) is UndefinedPrimal:
                 cts[atom] = add_tangents(cts.get(atom), ct)  # type: ignore[index,arg-type]
     return cts

@@ -271,7 +271,7 @@ def _dict_shape(
     return tuple(shape)
 
 
-# From shapes to treedefs. Plain treedefs stay in the table until it holds too many nodes. One with data that is
+# From shapes to treedefs. Plain treedefs stay in the table until it holds too many nodes. One whose data is
 # compared by identity could keep anything alive, such as arrays in a closure: it stays while others use it.
 
 _treedefs: dict[Shape, TreeDef] = {None: LEAF}

@@ -5,21 +5,22 @@ from typing import Any
 import numpy as np
 
 import functrans as ft
+from functrans import lax
 from functrans.core.aval import aval_of
 from functrans.core.evaluation import stage
-from functrans.ops import calls, elementwise
+from functrans.ops import calls
 from tests.cases.case import INEXACT, Case, Operand
 
 
 def _called(x: Any, y: Any) -> tuple[Any, ...]:
-    jaxpr = ft.make_jaxpr(lambda x, y: (elementwise.sin(elementwise.mul(x, y)), y))(
+    jaxpr = ft.make_jaxpr(lambda x, y: (lax.sin(lax.mul(x, y)), y))(
         *[ft.ShapeDtypeStruct(z.shape, z.dtype) for z in (x, y)]
     ).jaxpr
     return calls.call_p.bind(x, y, jaxpr=jaxpr)  # type: ignore[no-any-return]
 
 
 def _jitted(x: Any, y: Any) -> Any:
-    return ft.jit(lambda x, y: (elementwise.exp(elementwise.mul(x, y)), elementwise.neg(x)))(x, y)
+    return ft.jit(lambda x, y: (lax.exp(lax.mul(x, y)), lax.neg(x)))(x, y)
 
 
 def _transposed(x: Any, t: Any) -> Any:
@@ -27,7 +28,7 @@ def _transposed(x: Any, t: Any) -> Any:
     avals = [aval_of(x), aval_of(t)]
     with stage("backward", avals) as recording:
         x_, ct = recording.inputs()
-        backward, _ = recording.close([elementwise.mul(ct, elementwise.cos(x_))])
+        backward, _ = recording.close([lax.mul(ct, lax.cos(x_))])
     return calls.transposed_p.bind(x, t, jaxpr=backward, n_cts=1)[0]
 
 

@@ -1,0 +1,67 @@
+"""Two primitives of one's own, one by its JVP and one by its VJP, checked, and a wrong rule reported.
+
+    python examples/add_a_primitive.py
+"""
+
+import numpy as np
+from scipy.special import erfcx
+
+import functrans as ft
+from functrans.test_util import check_grads
+
+# A function that functrans does not know, from any library: its value on arrays, and its derivative along a tangent t.
+
+
+@ft.extend.primitive(elementwise=True)
+def scaled_erfc(x):
+    return erfcx(x)  # exp(x**2) * erfc(x)
+
+
+@scaled_erfc.def_jvp
+def _(t, out, x):
+    return t * (2 * x * out - 2 / np.sqrt(np.pi))
+
+
+# An algorithm whose inside nobody wants to differentiate: the cotangents of the operands, from the one of the result.
+
+
+@ft.extend.primitive
+def solve(a, b):
+    return np.linalg.solve(a, b)
+
+
+@solve.def_abstract  # np.linalg.solve does not take the matrix of ones by which types are found otherwise
+def _(a, b):
+    return b
+
+
+@solve.def_vjp
+def _(ct, x, a, b):
+    ct_b = solve(a.T, ct)
+    return -ct_b[:, None] * x[None, :], ct_b
+
+
+def main():
+    rng = np.random.default_rng(0)
+    a, b, x = rng.normal(size=(3, 3)) + 3 * np.eye(3), rng.normal(size=3), np.linspace(-1, 2, 4)
+
+    # One rule is enough for every transformation: forward and reverse mode, of any order.
+    check_grads(scaled_erfc, (x,), order=3)
+    check_grads(solve, (a, b), order=2)
+    print("both rules are right")
+    print("hessian:", ft.hessian(lambda b: np.sum(scaled_erfc(solve(a, b))))(b)[0])
+    print("batched:", ft.vmap(ft.grad(scaled_erfc))(x))
+
+    @ft.extend.primitive
+    def wrong(x):
+        return np.sin(x) * x
+
+    wrong.def_jvp(lambda t, out, x: t * (np.sin(x) - np.cos(x) * x))
+    try:
+        check_grads(lambda x: np.exp(wrong(x)), (x,), order=1)
+    except AssertionError as error:
+        print(error)
+
+
+if __name__ == "__main__":
+    main()

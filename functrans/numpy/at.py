@@ -1,0 +1,550 @@
+"""Updates of parts of an array that make a new one: `at(x)[index].set(values)` in place of `x[index] = values`.
+
+The array is never written to. An update is a scatter whose windows are the slices of the index; what is indexed by
+arrays, or in steps, is put together into index vectors. Where an index may name an element twice, all of its updates
+count, and the derivative takes account of all. A mask needs no values where the update fits everywhere: it selects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from functrans.core.aval import Aval, aval_of
+from functrans.core.jaxpr import Literal
+from functrans.core.recording import staging_open
+from functrans.core.tracer import Tracer
+from functrans.numpy.dispatch import record_call
+from functrans.numpy.indexing import PROMISE, Indices, getitem, index_columns, indices_of
+from functrans.numpy.promotion import broadcast_to
+from functrans.numpy.registry import as_operand, has_tracer
+from functrans.numpy.selection import BATCH, NEW, Integer, Range, Selection
+from functrans.numpy.taking import taken_or_filled
+from functrans.ops.comparison import eq, select
+from functrans.ops.bitwise import bitwise_and
+from functrans.ops.conversion import convert_element_type
+from functrans.ops.dynamic_slicing import dynamic_update_slice
+from functrans.ops.elementwise import add, div, mul, neg, sub
+from functrans.ops.indexing import gather, scatter_add
+from functrans.ops.iota import broadcasted_iota, iota
+from functrans.ops.joining import concatenate
+from functrans.ops.power import pow as power
+from functrans.ops.scatter import scatter, scatter_max, scatter_min, scatter_mul
+from functrans.ops.selection import max as maximum
+from functrans.ops.selection import min as minimum
+from functrans.ops.shape import broadcast_in_dim, expand_dims, reshape, squeeze, transpose
+from functrans.ops.slicing import slice as slice_
+from functrans.ops.slicing import slice_in_dim
+from functrans.ops.sorting import sort
+from functrans.ops.windows import ScatterDimensionNumbers, gathering, window_sizes
+
+__all__ = ["At", "IndexUpdate", "at"]
+
+_INTP = np.dtype(np.intp)
+_MODES = {None: PROMISE, PROMISE: PROMISE, "clip": "clip", "drop": "drop", "fill": "drop"}
+
+# --------------------------------------------------------------------------------------------------------------------
+# What the user calls
+
+
+def at(x: Any) -> At:
+    """Parts of an array, to be read or updated: `at(x)[index].set(values)` gives the array with `x[index] = values`.
+
+    `x.at[index]` is the same for a tracer. The array is not written to. Indices are NumPy's, see `IndexUpdate`.
+
+    >>> import functrans as ft
+    >>> at(np.zeros(3))[1].set(2.0)
+    array([0., 2., 0.])
+    >>> ft.grad(lambda x: at(x)[[0, 0, 2]].add(x).sum())(np.ones(3))
+    array([2., 2., 2.])
+    """
+    return At(x if type(x) is Tracer or isinstance(x, np.ndarray) else _array(as_operand(x)))
+
+
+class At:
+    """What `at(x)` and `x.at` give; index it."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __getitem__(self, index: Any) -> IndexUpdate:
+        return IndexUpdate(self.array, index)
+
+    def __repr__(self) -> str:
+        return f"at({self.array!r})"
+
+
+class IndexUpdate:
+    """A part of an array, `x.at[index]`. Each method gives a new array, but `get`, which gives the part.
+
+    Values are broadcast to the shape of `x[index]`; the result has the dtype of `x`. All methods take
+
+    - `mode`: what happens to indices that are outside. None, or "promise_in_bounds": `IndexError`, which traced indices
+      raise when the program runs. "drop" (or "fill"): they are left away. "clip": they are moved inside.
+    - `unique_indices`: a promise that no element is named twice, which can be faster.
+    - `indices_are_sorted`: for JAX's signature.
+
+    They raise
+
+    - `IndexError` for an index that NumPy does not take, too;
+    - `ValueError` if the values do not fit the shape of the part;
+    - `TypeError` if they cannot be converted to the array's dtype ("same_kind", Python's scalars only by kind);
+    - `NonConcreteBooleanIndexError` for a mask without values, if the update depends on how many elements it selects. An
+      update that fits everywhere, such as a number, works with any mask.
+    """
+
+    __slots__ = ("array", "index")
+
+    def __init__(self, array: Any, index: Any) -> None:
+        self.array = array
+        self.index = index
+
+    def __repr__(self) -> str:
+        return f"at({self.array!r})[{self.index!r}]"
+
+    def get(
+        self,
+        *,
+        fill_value: Any = None,
+        mode: str | None = None,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+    ) -> Any:
+        """`x[index]`. With `fill_value`, or mode "fill", that stands for what is outside (by default NaN, or the least
+        integer); with mode "clip" indices are moved inside.
+
+        >>> at(np.array([1.0, 2.0]))[[1, 5]].get(fill_value=0.0)
+        array([2., 0.])
+        """
+        mode = "drop" if mode is None and fill_value is not None else _mode(mode)
+        if mode != PROMISE:
+            return taken_or_filled(
+                self.array, _dynamic(self.index), "fill" if mode == "drop" else mode, fill_value
+            )
+        if not _is_recorded((self.array, self.index)):
+            return np.array(self.array[self.index])[()]
+        return getitem(self.array, self.index)
+
+    def set(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: str | None = None
+    ) -> Any:
+        """The array with `x[index] = values`. Of several values for one element the last stays."""
+        return _update("set", self, values, unique_indices, mode)
+
+    def add(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: str | None = None
+    ) -> Any:
+        """The array with `x[index] += values`, all of them for an element that is named more than once."""
+        return _update("add", self, values, unique_indices, mode)
+
+    def subtract(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: str | None = None
+    ) -> Any:
+        """The array with `x[index] -= values`, all of them for an element that is named more than once."""
+        return _update("subtract", self, values, unique_indices, mode)
+
+    def multiply(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: str | None = None
+    ) -> Any:
+        """The array with `x[index] *= values`, by all of them for an element that is named more than once."""
+        return _update("multiply", self, values, unique_indices, mode)
+
+    mul = multiply
+
+    def divide(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: str | None = None
+    ) -> Any:
+        """The array with `x[index] /= values`, by their product for an element that is named more than once."""
+        return _update("divide", self, values, unique_indices, mode)
+
+    def power(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: str | None = None
+    ) -> Any:
+        """The array with `x[index] **= values`, to their product for an element that is named more than once."""
+        return _update("power", self, values, unique_indices, mode)
+
+    def min(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: str | None = None
+    ) -> Any:
+        """The array with the least of element and values; those that are equally small share the derivative."""
+        return _update("min", self, values, unique_indices, mode)
+
+    def max(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: str | None = None
+    ) -> Any:
+        """The array with the greatest of element and values; those that are equally large share the derivative."""
+        return _update("max", self, values, unique_indices, mode)
+
+    def apply(
+        self,
+        function: Callable[[Any], Any],
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | None = None,
+    ) -> Any:
+        """The array with `x[index] = function(x[index])`, where the function works element by element.
+
+        It is applied once to each element, even to those that are named more than once (JAX applies it repeatedly).
+        """
+        x, mask = self.array, _whole_mask(self.index, self.array.shape)
+        if type(mask) is Tracer and mask.recording.unknown_input(mask.atom) is not None:
+            values = _cast(function(x), x, "apply")
+            return record_call(_where, (x, mask, values), ("set",))
+        loose = _mode(mode) != PROMISE
+        part = self.get(mode="clip" if loose else None)
+        return self.set(function(part), mode=mode, unique_indices=unique_indices)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# From the arguments to a program
+
+
+def _update(op: str, place: IndexUpdate, values: Any, unique: bool, mode: str | None) -> Any:
+    x, index = place.array, place.index
+    mode = _mode(mode)
+    if op == "divide" and x.dtype.kind not in "fc":
+        raise TypeError(f"divide: the quotients are no {x.dtype.name}, which the array {aval_of(x)} holds")
+    values = _cast(as_operand(values), x, op)
+    if mode != PROMISE:
+        index = _dynamic(index)
+    elif not _is_recorded((x, values, index)):
+        return _with_numpy(op, x, index, values)
+    mask = _whole_mask(index, x.shape)
+    if mask is not None and _fits(values.shape, x.shape[mask.ndim :]):
+        return record_call(_where, (x, mask, values), (op,))
+    indices = indices_of(index, x.shape, checked=mode == PROMISE)
+    if op in ("multiply", "divide", "power"):
+        unique = unique or _are_distinct(indices, x.shape)
+    static = (op, indices.key, indices.counted, unique, mode, type(values) is Tracer)
+    return record_call(_scattered, (x, *indices.arrays, values), static)
+
+
+def _mode(mode: Any) -> str:
+    if mode not in _MODES:
+        raise ValueError(f'unknown mode {mode!r}: use "promise_in_bounds" (the default), "drop", "fill" or "clip"')
+    return _MODES[mode]
+
+
+def _is_recorded(operands: tuple[Any, ...]) -> bool:
+    return staging_open() or has_tracer(operands)
+
+
+def _array(x: Any) -> Any:
+    return x if type(x) is Tracer else np.asarray(x)
+
+
+def _dynamic(index: Any) -> Any:
+    """The index with its numbers as arrays, which may be outside."""
+    if isinstance(index, tuple):
+        return tuple([_dynamic(item) for item in index])
+    is_number = isinstance(index, (int, np.integer)) and not isinstance(index, bool)
+    return np.asarray(index) if is_number else index
+
+
+_KINDS = "biufc"
+
+
+def _cast(values: Any, x: Any, op: str) -> Any:
+    """The values in the dtype of the array.
+
+    Raises:
+        TypeError: if that would lose more than digits.
+        OverflowError: if it cannot hold a Python integer.
+    """
+    aval, dtype = aval_of(values), x.dtype
+    if aval.dtype == dtype and not aval.weak:
+        return values if type(values) is Tracer else np.asarray(values)
+    if aval.weak:
+        fits = _KINDS.index(aval.dtype.kind) <= max(_KINDS.index(dtype.kind), 2 if dtype.kind == "u" else 0)
+    else:
+        fits = np.can_cast(aval.dtype, dtype, "same_kind")
+    if not fits:
+        raise TypeError(f"{op}: values {aval} cannot be cast to {dtype.name}, the dtype of the array {aval_of(x)}, "
+                        "according to the rule 'same_kind'. Convert the array, or the values, with astype")
+    if type(values) is Tracer:
+        return record_call(convert_element_type, (values,), (dtype,))
+    if type(values) is int:
+        return np.asarray(dtype.type(values))
+    return np.asarray(values).astype(dtype)
+
+
+def _whole_mask(index: Any, shape: tuple[int, ...]) -> Any:
+    """The mask, if the index is one mask of the first axes of an array of this shape; else None."""
+    if isinstance(index, tuple) and len(index) == 1:
+        index = index[0]
+    if isinstance(index, list):
+        index = as_operand(index)
+    if (type(index) is Tracer or isinstance(index, np.ndarray)) and index.dtype.kind == "b" and index.ndim:
+        return index if index.shape == shape[: index.ndim] else None
+    return None
+
+
+def _fits(values: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether values of a shape can be broadcast to another one."""
+    extra = max(len(values) - len(shape), 0)
+    pairs = zip(values[extra:][::-1], shape[::-1], strict=False)
+    return all([n == 1 for n in values[:extra]]) and all([n in (1, m) for n, m in pairs])
+
+
+def _are_distinct(indices: Indices, shape: tuple[int, ...]) -> bool:
+    """Whether concrete index arrays are known not to name an element twice."""
+    if any([type(array) is Tracer for array in indices.arrays]) or not indices.arrays:
+        return False
+    if indices.counted is not None:
+        if not all(indices.counted):
+            return False
+        return bool(np.unique(indices.arrays[0]).size == prod(Selection.of(shape, indices.key).batch or ()))
+    vectors = indices.arrays[0].reshape(-1, indices.arrays[0].shape[-1])
+    return len(np.unique(vectors, axis=0)) == len(vectors)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# On plain arrays
+
+
+def _with_numpy(op: str, x: np.ndarray[Any, Any], index: Any, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    out = np.array(x)
+    if op == "set":
+        out[index] = values
+    elif op in ("divide", "power"):
+        products = np.ones_like(out)
+        np.multiply.at(products, index, values)
+        return np.asarray(np.divide(out, products) if op == "divide" else np.power(out, products))
+    else:
+        _UFUNCS[op].at(out, index, values)
+    return out
+
+
+_UFUNCS = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "min": np.minimum,
+    "max": np.maximum,
+}
+
+# --------------------------------------------------------------------------------------------------------------------
+# The programs
+
+_COMBINE: dict[str, Callable[[Any, Any], Any]] = {
+    "set": lambda x, v: v,
+    "add": add,
+    "subtract": sub,
+    "multiply": mul,
+    "divide": div,
+    "power": power,
+    "min": minimum,
+    "max": maximum,
+}
+
+
+def _where(x: Any, mask: Any, values: Any, op: str) -> Any:
+    """An update of the elements that a mask of the first axes selects."""
+    values = broadcast_to(_without_leading(values, x.ndim - mask.ndim), x.shape[mask.ndim :])
+    values = broadcast_in_dim(values, x.shape, range(mask.ndim, x.ndim))
+    mask = broadcast_in_dim(mask, x.shape, range(mask.ndim))
+    one, base = Literal(1, x.aval.strong), x
+    if op in ("divide", "power"):  # where nothing is selected there must be no infinite derivative either
+        values = select(mask, values, one)
+    if op == "power":
+        base = select(mask, x, one)
+    return select(mask, _COMBINE[op](base, values), x)
+
+
+def _without_leading(values: Any, ndim: int) -> Any:
+    """Values without axes of length 1 in front that are too many."""
+    extra = values.ndim - ndim
+    return squeeze(values, range(extra)) if extra > 0 and values.shape[:extra] == (1,) * extra else values
+
+
+class _Target(NamedTuple):
+    """Where an update goes, in the terms of scatter.
+
+    Attributes:
+        batch: the shape of the array of index vectors, without its last axis.
+        arrays_at: where the axes of the index arrays are in it.
+        steps_at: for each axis that is taken in steps, where it is in it.
+        indexed: the axes of the array that the index vectors have components for.
+        numbers: the dimension numbers.
+    """
+
+    batch: tuple[int, ...]
+    arrays_at: range
+    steps_at: dict[int, int]
+    indexed: tuple[int, ...]
+    numbers: ScatterDimensionNumbers
+
+
+def _target(selection: Selection) -> _Target:
+    batch: list[int] = []
+    arrays_at, steps_at = range(0), {}
+    window_dims, window_axes = [], []
+    position = 0
+    for part in selection.layout:
+        if part == NEW:
+            continue
+        if part == BATCH:
+            arrays_at = range(len(batch), len(batch) + len(selection.batch or ()))
+            batch.extend(selection.batch or ())
+            position += len(arrays_at)
+            continue
+        entry = selection.axes[part]  # type: ignore[index]
+        if entry.step == 1:  # type: ignore[union-attr]
+            window_axes.append(part)
+            window_dims.append(position)
+        else:
+            steps_at[part] = len(batch)
+            batch.append(entry.length)  # type: ignore[union-attr]
+        position += 1
+    axes = range(len(selection.axes))
+    inserted = tuple([d for d in axes if d not in window_axes])
+    indexed = tuple([d for d in axes if d in inserted or selection.axes[d].length != selection.merged[d]])  # type: ignore[union-attr]
+    return _Target(tuple(batch), arrays_at, steps_at, indexed,  # type: ignore[arg-type]
+                   ScatterDimensionNumbers(tuple(window_dims), inserted, indexed))
+
+
+def _scattered(x: Any, *operands: Any) -> Any:
+    """An update of what an index names."""
+    *arrays, values, op, key, counted, unique, mode, with_derivative = operands
+    selection = Selection.of(x.shape, key)
+    updates = _fitted(values, selection)
+    if 0 in updates.shape or 0 in x.shape:
+        return x
+    merged, target = reshape(x, selection.merged), _target(selection)
+    if not target.indexed:
+        return reshape(_COMBINE[op](merged, reshape(updates, merged.shape)), x.shape)
+    if not target.batch and not arrays and (op != "add" and op != "subtract"):
+        return reshape(_replaced_box(op, merged, selection, updates), x.shape)
+    vectors = _vectors(arrays, counted, selection, target)
+    distinct = mode != "clip" and (unique or selection.distinct)
+    params = {"unique_indices": distinct, "mode": mode}
+    if not distinct and op in ("multiply", "divide", "power"):
+        scatter_products = _scatter_all_products if with_derivative and x.aval.inexact else scatter_mul
+        ones = Literal(1, merged.aval.strong)
+        products = scatter_products(ones, vectors, updates, target.numbers, **params)
+        return reshape(_COMBINE[op](merged, products), x.shape)
+    return reshape(_combined(op, merged, vectors, updates, target.numbers, params), x.shape)
+
+
+def _combined(
+    op: str, x: Any, vectors: Any, updates: Any, numbers: ScatterDimensionNumbers, params: dict[str, Any]
+) -> Any:
+    if op == "set":
+        return scatter(x, vectors, updates, numbers, **params)
+    if op in ("add", "subtract"):
+        return scatter_add(x, vectors, updates if op == "add" else neg(updates), numbers, **params)
+    if not params["unique_indices"]:
+        return (scatter_min if op == "min" else scatter_max)(x, vectors, updates, numbers, **params)
+    sizes = window_sizes(x.shape, updates.shape, numbers)
+    part = gather(x, vectors, gathering(numbers), sizes, **params)
+    return scatter(x, vectors, _COMBINE[op](part, updates), numbers, **params)
+
+
+def _fitted(values: Any, selection: Selection) -> Any:
+    """The values in the shape of what is selected, without its new axes."""
+    values = _without_leading(values, len(selection.shape))
+    if not _fits(values.shape, selection.shape):
+        raise ValueError(f"could not broadcast input array from shape {values.shape} into shape {selection.shape}")
+    return squeeze(broadcast_to(values, selection.shape), selection.new_axes)
+
+
+def _replaced_box(op: str, x: Any, selection: Selection, updates: Any) -> Any:
+    """The array with one box of it replaced."""
+    starts = [entry.index if type(entry) is Integer else entry.start for entry in selection.axes]  # type: ignore[union-attr]
+    sizes = [1 if type(entry) is Integer else entry.length for entry in selection.axes]  # type: ignore[union-attr]
+    updates = reshape(updates, sizes)
+    if op != "set":
+        box = slice_(x, starts, [start + size for start, size in zip(starts, sizes, strict=True)])
+        updates = _COMBINE[op](box, updates)
+    return dynamic_update_slice(x, updates, starts)
+
+
+def _vectors(arrays: Sequence[Any], counted: Any, selection: Selection, target: _Target) -> Any:
+    """The index vectors of a scatter."""
+    lengths = [selection.merged[d] for d in selection.array_axes]
+    columns = dict(zip(selection.array_axes, index_columns(arrays, counted, lengths), strict=True))
+    batch, rank = target.batch, len(target.batch)
+    if counted is None and target.indexed == selection.array_axes and len(target.arrays_at) == rank:
+        return arrays[0]
+    components = []
+    for d in target.indexed:
+        entry = selection.axes[d]
+        if d in columns:
+            column = broadcast_to(columns[d], selection.batch or ())
+            component = broadcast_in_dim(column, batch, target.arrays_at)
+        elif d in target.steps_at:
+            component = _steps(entry, batch, target.steps_at[d])
+        else:
+            start = entry.index if type(entry) is Integer else entry.start  # type: ignore[union-attr]
+            component = Literal(start, Aval(batch, _INTP))
+        components.append(expand_dims(component, (rank,)))
+    return concatenate(components, rank)
+
+
+def _steps(entry: Any, shape: tuple[int, ...], axis: int) -> Any:
+    numbers = broadcasted_iota(_INTP, shape, axis)
+    return add(mul(numbers, entry.step), entry.start)
+
+
+def _scatter_all_products(
+    ones: Any, vectors: Any, updates: Any, numbers: ScatterDimensionNumbers, *, mode: str, unique_indices: bool
+) -> Any:
+    """For each element the product of all updates that go to it, as `scatter_mul` of ones gives it.
+
+    Unlike there, everything is differentiable. The updates are sorted by where they go, and those of one place, which
+    are next to each other now, multiplied in a number of rounds that is the logarithm of how many updates there are.
+    The last of a place has its product, and stays when all are scattered in this order.
+    """
+    window_dims = numbers.update_window_dims
+    batch_dims = [d for d in range(updates.ndim) if d not in window_dims]
+    windows = [updates.shape[d] for d in window_dims]
+    n, k = prod(vectors.shape[:-1]), vectors.shape[-1]
+    vectors = reshape(vectors, (n, k))
+    if mode == "clip":
+        limits = [ones.shape[d] - size for d, size in enumerate(window_sizes(ones.shape, updates.shape, numbers))]
+        vectors = _clipped(vectors, [limits[d] for d in numbers.scatter_dims_to_operand_dims])
+    flat = reshape(transpose(updates, [*batch_dims, *window_dims]), (n, *windows))
+    columns = [reshape(slice_in_dim(vectors, i, i + 1, axis=1), (n,)) for i in range(k)]
+    *columns, order = sort([*columns, iota(_INTP, n)], 0, True, k)
+    flat = _rows(flat, order)
+    distance = 1
+    while distance < n:
+        flat = _multiplied_by_earlier(flat, columns, distance)
+        distance *= 2
+    vectors = concatenate([expand_dims(column, (1,)) for column in columns], 1)
+    by_row = ScatterDimensionNumbers(tuple(range(1, flat.ndim)), *numbers[1:])
+    return scatter(ones, vectors, flat, by_row, mode=mode)
+
+
+def _clipped(vectors: Any, limits: Sequence[int]) -> Any:
+    columns = []
+    for i, limit in enumerate(limits):
+        column = slice_in_dim(vectors, i, i + 1, axis=1)
+        low, high = (Literal(value, column.aval) for value in (0, limit))
+        columns.append(minimum(maximum(column, low), high))
+    return concatenate(columns, 1)
+
+
+def _rows(x: Any, order: Any) -> Any:
+    numbers = gathering(ScatterDimensionNumbers(tuple(range(1, x.ndim)), (0,), (0,)))
+    return gather(x, expand_dims(order, (1,)), numbers, (1, *x.shape[1:]), unique_indices=True, mode=PROMISE)
+
+
+def _multiplied_by_earlier(flat: Any, columns: Sequence[Any], distance: int) -> Any:
+    """Each row times the one so many rows before, if that goes to the same place."""
+    n = flat.shape[0]
+    same = None
+    for column in columns:
+        equal = eq(slice_in_dim(column, distance, n), slice_in_dim(column, 0, n - distance))
+        same = equal if same is None else bitwise_and(same, equal)
+    late, early = slice_in_dim(flat, distance, n), slice_in_dim(flat, 0, n - distance)
+    same = broadcast_in_dim(same, late.shape, (0,))
+    # Selected before it is multiplied: what belongs to another place has no part in the derivative.
+    factor = select(same, early, Literal(1, early.aval.strong))
+    return concatenate([slice_in_dim(flat, 0, distance), mul(late, factor)], 0)
