@@ -150,7 +150,8 @@ def check_value(case: Case, actual: Any, operands: Arrays) -> None:
         b = np.asarray(b)
         assert np.shape(a) == b.shape
         assert a.dtype == b.dtype
-        if isinstance(case.reference, np.ufunc) or b.dtype.kind not in "fc" or case.tolerance == 0:
+        exact = isinstance(case.reference, np.ufunc) and case.reference.signature is None
+        if exact or b.dtype.kind not in "fc" or case.tolerance == 0:
             np.testing.assert_array_equal(a, b, strict=b.ndim > 0)
             assert b.dtype.kind not in "fc" or np.array_equal(np.signbit(np.real(a)), np.signbit(np.real(b)))
         else:
@@ -181,7 +182,7 @@ def layouts(x: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
     spread = np.zeros([2 * n for n in x.shape], x.dtype)
     strided = spread[(*[slice(None, None, 2)] * x.ndim, ...)]
     strided[...] = x
-    return {"strided": strided, "Fortran order": np.asfortranarray(x)}
+    return {"strided": strided, "Fortran order": x.copy(order="F")}
 
 
 @every_case

@@ -16,7 +16,13 @@ from functrans.core.aval import Aval, aval_of, aval_of_array
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.recording import UNKNOWN, Recording
 from functrans.core.tracer import Tracer
-from functrans.errors import CapturedArrayMutatedError, describe_line, is_internal
+from functrans.errors import (
+    CapturedArrayMutatedError,
+    ConcretizationTypeError,
+    DetachedTracerError,
+    describe_line,
+    is_internal,
+)
 from functrans.tree import TreeDef, flatten, leaf_path, unflatten
 
 __all__ = [
@@ -216,7 +222,9 @@ def record(
         args, kwargs = arguments.rebuild(recording.inputs())
         try:
             out = arguments.fun(*args, **kwargs)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
+            if isinstance(error.__cause__, (ConcretizationTypeError, DetachedTracerError)):
+                raise error.__cause__ from None  # NumPy had wrapped it: `b[0] = x`
             if "read-only" in str(error) and recording.locks_arrays:
                 raise _mutated(arguments, error) from error
             raise
@@ -225,7 +233,7 @@ def record(
     return jaxpr, known, rest
 
 
-def _mutated(arguments: Arguments, error: ValueError) -> CapturedArrayMutatedError:
+def _mutated(arguments: Arguments, error: Exception) -> CapturedArrayMutatedError:
     where = "an unknown line"
     traceback = error.__traceback__
     while traceback is not None:

@@ -50,6 +50,7 @@ UNKNOWN: Any = _Unknown()
 """Stands for the value of an input that has none while the recording is open."""
 
 _serials = itertools.count()
+_WEAK_FLOAT = aval_of(0.0)
 
 
 class _Staging(threading.local):
@@ -238,6 +239,8 @@ class Recording:
             if x.recording.closed:
                 raise escaped(x)
             return self._capture(x, x)
+        if kind is float and not self.literals:
+            return self._new_input(_WEAK_FLOAT, np.array(x))
         if kind is Literal:
             return x
         if kind is int or kind is bool:

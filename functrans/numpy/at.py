@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from functrans import lax
 from functrans.core.aval import Aval, aval_of
 from functrans.core.jaxpr import Literal
 from functrans.core.recording import staging_open
@@ -23,23 +24,8 @@ from functrans.numpy.promotion import broadcast_to
 from functrans.numpy.registry import as_operand, has_tracer
 from functrans.numpy.selection import BATCH, NEW, Integer, Range, Selection
 from functrans.numpy.taking import taken_or_filled
-from functrans.ops.comparison import eq, select
-from functrans.ops.bitwise import bitwise_and
-from functrans.ops.conversion import convert_element_type
-from functrans.ops.dynamic_slicing import dynamic_update_slice
-from functrans.ops.elementwise import add, div, mul, neg, sub
-from functrans.ops.indexing import gather, scatter_add
-from functrans.ops.iota import broadcasted_iota, iota
-from functrans.ops.joining import concatenate
-from functrans.ops.power import pow as power
-from functrans.ops.scatter import scatter, scatter_max, scatter_min, scatter_mul
-from functrans.ops.selection import max as maximum
-from functrans.ops.selection import min as minimum
-from functrans.ops.shape import broadcast_in_dim, expand_dims, reshape, squeeze, transpose
-from functrans.ops.slicing import slice as slice_
-from functrans.ops.slicing import slice_in_dim
-from functrans.ops.sorting import sort
-from functrans.ops.windows import ScatterDimensionNumbers, gathering, window_sizes
+
+from functrans.ops.windows import gathering, window_sizes
 
 __all__ = ["At", "IndexUpdate", "at"]
 
@@ -123,9 +109,7 @@ class IndexUpdate:
         """
         mode = "drop" if mode is None and fill_value is not None else _mode(mode)
         if mode != PROMISE:
-            return taken_or_filled(
-                self.array, _dynamic(self.index), "fill" if mode == "drop" else mode, fill_value
-            )
+            return taken_or_filled(self.array, _dynamic(self.index), "fill" if mode == "drop" else mode, fill_value)
         if not _is_recorded((self.array, self.index)):
             return np.array(self.array[self.index])[()]
         return getitem(self.array, self.index)
@@ -194,7 +178,7 @@ class IndexUpdate:
         """
         x, mask = self.array, _whole_mask(self.index, self.array.shape)
         if type(mask) is Tracer and mask.recording.unknown_input(mask.atom) is not None:
-            values = _cast(function(x), x, "apply")
+            values = _checked(function(x), x, "apply")
             return record_call(_where, (x, mask, values), ("set",))
         loose = _mode(mode) != PROMISE
         part = self.get(mode="clip" if loose else None)
@@ -210,7 +194,7 @@ def _update(op: str, place: IndexUpdate, values: Any, unique: bool, mode: str | 
     mode = _mode(mode)
     if op == "divide" and x.dtype.kind not in "fc":
         raise TypeError(f"divide: the quotients are no {x.dtype.name}, which the array {aval_of(x)} holds")
-    values = _cast(as_operand(values), x, op)
+    values = _checked(as_operand(values), x, op)
     if mode != PROMISE:
         index = _dynamic(index)
     elif not _is_recorded((x, values, index)):
@@ -247,31 +231,30 @@ def _dynamic(index: Any) -> Any:
     return np.asarray(index) if is_number else index
 
 
-_KINDS = "biufc"
-
-
-def _cast(values: Any, x: Any, op: str) -> Any:
-    """The values in the dtype of the array.
+def _checked(values: Any, x: Any, op: str) -> Any:
+    """The values, which the array's dtype can hold; if they are not traced, in this dtype.
 
     Raises:
         TypeError: if that would lose more than digits.
         OverflowError: if it cannot hold a Python integer.
     """
     aval, dtype = aval_of(values), x.dtype
-    if aval.dtype == dtype and not aval.weak:
-        return values if type(values) is Tracer else np.asarray(values)
     if aval.weak:
-        fits = _KINDS.index(aval.dtype.kind) <= max(_KINDS.index(dtype.kind), 2 if dtype.kind == "u" else 0)
+        fits = _KINDS.index(aval.dtype.kind) <= _KINDS.index(dtype.kind)
     else:
         fits = np.can_cast(aval.dtype, dtype, "same_kind")
     if not fits:
-        raise TypeError(f"{op}: values {aval} cannot be cast to {dtype.name}, the dtype of the array {aval_of(x)}, "
-                        "according to the rule 'same_kind'. Convert the array, or the values, with astype")
+        raise TypeError(
+            f"{op}: values {aval} cannot be cast to {dtype.name}, the dtype of the array {aval_of(x)}, "
+            "according to the rule 'same_kind'. Convert the array, or the values, with astype"
+        )
     if type(values) is Tracer:
-        return record_call(convert_element_type, (values,), (dtype,))
-    if type(values) is int:
-        return np.asarray(dtype.type(values))
-    return np.asarray(values).astype(dtype)
+        return values
+    # A scalar stays one, so that the recording can make a literal of it.
+    return values.astype(dtype, copy=False) if isinstance(values, np.ndarray) else dtype.type(values)
+
+
+_KINDS = "biufc"
 
 
 def _whole_mask(index: Any, shape: tuple[int, ...]) -> Any:
@@ -308,7 +291,7 @@ def _are_distinct(indices: Indices, shape: tuple[int, ...]) -> bool:
 # On plain arrays
 
 
-def _with_numpy(op: str, x: np.ndarray[Any, Any], index: Any, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _with_numpy(op: str, x: np.ndarray[Any, Any], index: Any, values: Any) -> np.ndarray[Any, Any]:
     out = np.array(x)
     if op == "set":
         out[index] = values
@@ -334,33 +317,34 @@ _UFUNCS = {
 
 _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "set": lambda x, v: v,
-    "add": add,
-    "subtract": sub,
-    "multiply": mul,
-    "divide": div,
-    "power": power,
-    "min": minimum,
-    "max": maximum,
+    "add": lax.add,
+    "subtract": lax.sub,
+    "multiply": lax.mul,
+    "divide": lax.div,
+    "power": lax.pow,
+    "min": lax.min,
+    "max": lax.max,
 }
 
 
 def _where(x: Any, mask: Any, values: Any, op: str) -> Any:
     """An update of the elements that a mask of the first axes selects."""
-    values = broadcast_to(_without_leading(values, x.ndim - mask.ndim), x.shape[mask.ndim :])
-    values = broadcast_in_dim(values, x.shape, range(mask.ndim, x.ndim))
-    mask = broadcast_in_dim(mask, x.shape, range(mask.ndim))
+    values = _without_leading(lax.convert_element_type(values, x.dtype), x.ndim - mask.ndim)
+    values = broadcast_to(values, x.shape[mask.ndim :])
+    values = lax.broadcast_in_dim(values, x.shape, range(mask.ndim, x.ndim))
+    mask = lax.broadcast_in_dim(mask, x.shape, range(mask.ndim))
     one, base = Literal(1, x.aval.strong), x
     if op in ("divide", "power"):  # where nothing is selected there must be no infinite derivative either
-        values = select(mask, values, one)
+        values = lax.select(mask, values, one)
     if op == "power":
-        base = select(mask, x, one)
-    return select(mask, _COMBINE[op](base, values), x)
+        base = lax.select(mask, x, one)
+    return lax.select(mask, _COMBINE[op](base, values), x)
 
 
 def _without_leading(values: Any, ndim: int) -> Any:
     """Values without axes of length 1 in front that are too many."""
     extra = values.ndim - ndim
-    return squeeze(values, range(extra)) if extra > 0 and values.shape[:extra] == (1,) * extra else values
+    return lax.squeeze(values, range(extra)) if extra > 0 and values.shape[:extra] == (1,) * extra else values
 
 
 class _Target(NamedTuple):
@@ -378,7 +362,7 @@ class _Target(NamedTuple):
     arrays_at: range
     steps_at: dict[int, int]
     indexed: tuple[int, ...]
-    numbers: ScatterDimensionNumbers
+    numbers: lax.ScatterDimensionNumbers
 
 
 def _target(selection: Selection) -> _Target:
@@ -405,45 +389,50 @@ def _target(selection: Selection) -> _Target:
     axes = range(len(selection.axes))
     inserted = tuple([d for d in axes if d not in window_axes])
     indexed = tuple([d for d in axes if d in inserted or selection.axes[d].length != selection.merged[d]])  # type: ignore[union-attr]
-    return _Target(tuple(batch), arrays_at, steps_at, indexed,  # type: ignore[arg-type]
-                   ScatterDimensionNumbers(tuple(window_dims), inserted, indexed))
+    return _Target(
+        tuple(batch),
+        arrays_at,
+        steps_at,
+        indexed,  # type: ignore[arg-type]
+        lax.ScatterDimensionNumbers(tuple(window_dims), inserted, indexed),
+    )
 
 
 def _scattered(x: Any, *operands: Any) -> Any:
     """An update of what an index names."""
     *arrays, values, op, key, counted, unique, mode, with_derivative = operands
     selection = Selection.of(x.shape, key)
-    updates = _fitted(values, selection)
+    updates = _fitted(lax.convert_element_type(values, x.dtype), selection)
     if 0 in updates.shape or 0 in x.shape:
         return x
-    merged, target = reshape(x, selection.merged), _target(selection)
+    merged, target = lax.reshape(x, selection.merged), _target(selection)
     if not target.indexed:
-        return reshape(_COMBINE[op](merged, reshape(updates, merged.shape)), x.shape)
+        return lax.reshape(_COMBINE[op](merged, lax.reshape(updates, merged.shape)), x.shape)
     if not target.batch and not arrays and (op != "add" and op != "subtract"):
-        return reshape(_replaced_box(op, merged, selection, updates), x.shape)
+        return lax.reshape(_replaced_box(op, merged, selection, updates), x.shape)
     vectors = _vectors(arrays, counted, selection, target)
     distinct = mode != "clip" and (unique or selection.distinct)
     params = {"unique_indices": distinct, "mode": mode}
     if not distinct and op in ("multiply", "divide", "power"):
-        scatter_products = _scatter_all_products if with_derivative and x.aval.inexact else scatter_mul
+        scatter_products = _scatter_all_products if with_derivative and x.aval.inexact else lax.scatter_mul
         ones = Literal(1, merged.aval.strong)
         products = scatter_products(ones, vectors, updates, target.numbers, **params)
-        return reshape(_COMBINE[op](merged, products), x.shape)
-    return reshape(_combined(op, merged, vectors, updates, target.numbers, params), x.shape)
+        return lax.reshape(_COMBINE[op](merged, products), x.shape)
+    return lax.reshape(_combined(op, merged, vectors, updates, target.numbers, params), x.shape)
 
 
 def _combined(
-    op: str, x: Any, vectors: Any, updates: Any, numbers: ScatterDimensionNumbers, params: dict[str, Any]
+    op: str, x: Any, vectors: Any, updates: Any, numbers: lax.ScatterDimensionNumbers, params: dict[str, Any]
 ) -> Any:
     if op == "set":
-        return scatter(x, vectors, updates, numbers, **params)
+        return lax.scatter(x, vectors, updates, numbers, **params)
     if op in ("add", "subtract"):
-        return scatter_add(x, vectors, updates if op == "add" else neg(updates), numbers, **params)
+        return lax.scatter_add(x, vectors, updates if op == "add" else lax.neg(updates), numbers, **params)
     if not params["unique_indices"]:
-        return (scatter_min if op == "min" else scatter_max)(x, vectors, updates, numbers, **params)
+        return (lax.scatter_min if op == "min" else lax.scatter_max)(x, vectors, updates, numbers, **params)
     sizes = window_sizes(x.shape, updates.shape, numbers)
-    part = gather(x, vectors, gathering(numbers), sizes, **params)
-    return scatter(x, vectors, _COMBINE[op](part, updates), numbers, **params)
+    part = lax.gather(x, vectors, gathering(numbers), sizes, **params)
+    return lax.scatter(x, vectors, _COMBINE[op](part, updates), numbers, **params)
 
 
 def _fitted(values: Any, selection: Selection) -> Any:
@@ -451,18 +440,18 @@ def _fitted(values: Any, selection: Selection) -> Any:
     values = _without_leading(values, len(selection.shape))
     if not _fits(values.shape, selection.shape):
         raise ValueError(f"could not broadcast input array from shape {values.shape} into shape {selection.shape}")
-    return squeeze(broadcast_to(values, selection.shape), selection.new_axes)
+    return lax.squeeze(broadcast_to(values, selection.shape), selection.new_axes)
 
 
 def _replaced_box(op: str, x: Any, selection: Selection, updates: Any) -> Any:
     """The array with one box of it replaced."""
     starts = [entry.index if type(entry) is Integer else entry.start for entry in selection.axes]  # type: ignore[union-attr]
     sizes = [1 if type(entry) is Integer else entry.length for entry in selection.axes]  # type: ignore[union-attr]
-    updates = reshape(updates, sizes)
+    updates = lax.reshape(updates, sizes)
     if op != "set":
-        box = slice_(x, starts, [start + size for start, size in zip(starts, sizes, strict=True)])
+        box = lax.slice(x, starts, [start + size for start, size in zip(starts, sizes, strict=True)])
         updates = _COMBINE[op](box, updates)
-    return dynamic_update_slice(x, updates, starts)
+    return lax.dynamic_update_slice(x, updates, starts)
 
 
 def _vectors(arrays: Sequence[Any], counted: Any, selection: Selection, target: _Target) -> Any:
@@ -477,23 +466,23 @@ def _vectors(arrays: Sequence[Any], counted: Any, selection: Selection, target: 
         entry = selection.axes[d]
         if d in columns:
             column = broadcast_to(columns[d], selection.batch or ())
-            component = broadcast_in_dim(column, batch, target.arrays_at)
+            component = lax.broadcast_in_dim(column, batch, target.arrays_at)
         elif d in target.steps_at:
             component = _steps(entry, batch, target.steps_at[d])
         else:
             start = entry.index if type(entry) is Integer else entry.start  # type: ignore[union-attr]
             component = Literal(start, Aval(batch, _INTP))
-        components.append(expand_dims(component, (rank,)))
-    return concatenate(components, rank)
+        components.append(lax.expand_dims(component, (rank,)))
+    return lax.concatenate(components, rank)
 
 
 def _steps(entry: Any, shape: tuple[int, ...], axis: int) -> Any:
-    numbers = broadcasted_iota(_INTP, shape, axis)
-    return add(mul(numbers, entry.step), entry.start)
+    numbers = lax.broadcasted_iota(_INTP, shape, axis)
+    return lax.add(lax.mul(numbers, entry.step), entry.start)
 
 
 def _scatter_all_products(
-    ones: Any, vectors: Any, updates: Any, numbers: ScatterDimensionNumbers, *, mode: str, unique_indices: bool
+    ones: Any, vectors: Any, updates: Any, numbers: lax.ScatterDimensionNumbers, *, mode: str, unique_indices: bool
 ) -> Any:
     """For each element the product of all updates that go to it, as `scatter_mul` of ones gives it.
 
@@ -505,35 +494,35 @@ def _scatter_all_products(
     batch_dims = [d for d in range(updates.ndim) if d not in window_dims]
     windows = [updates.shape[d] for d in window_dims]
     n, k = prod(vectors.shape[:-1]), vectors.shape[-1]
-    vectors = reshape(vectors, (n, k))
+    vectors = lax.reshape(vectors, (n, k))
     if mode == "clip":
         limits = [ones.shape[d] - size for d, size in enumerate(window_sizes(ones.shape, updates.shape, numbers))]
         vectors = _clipped(vectors, [limits[d] for d in numbers.scatter_dims_to_operand_dims])
-    flat = reshape(transpose(updates, [*batch_dims, *window_dims]), (n, *windows))
-    columns = [reshape(slice_in_dim(vectors, i, i + 1, axis=1), (n,)) for i in range(k)]
-    *columns, order = sort([*columns, iota(_INTP, n)], 0, True, k)
+    flat = lax.reshape(lax.transpose(updates, [*batch_dims, *window_dims]), (n, *windows))
+    columns = [lax.reshape(lax.slice_in_dim(vectors, i, i + 1, axis=1), (n,)) for i in range(k)]
+    *columns, order = lax.sort([*columns, lax.iota(_INTP, n)], 0, True, k)
     flat = _rows(flat, order)
     distance = 1
     while distance < n:
         flat = _multiplied_by_earlier(flat, columns, distance)
         distance *= 2
-    vectors = concatenate([expand_dims(column, (1,)) for column in columns], 1)
-    by_row = ScatterDimensionNumbers(tuple(range(1, flat.ndim)), *numbers[1:])
-    return scatter(ones, vectors, flat, by_row, mode=mode)
+    vectors = lax.concatenate([lax.expand_dims(column, (1,)) for column in columns], 1)
+    by_row = lax.ScatterDimensionNumbers(tuple(range(1, flat.ndim)), *numbers[1:])
+    return lax.scatter(ones, vectors, flat, by_row, mode=mode)
 
 
 def _clipped(vectors: Any, limits: Sequence[int]) -> Any:
     columns = []
     for i, limit in enumerate(limits):
-        column = slice_in_dim(vectors, i, i + 1, axis=1)
+        column = lax.slice_in_dim(vectors, i, i + 1, axis=1)
         low, high = (Literal(value, column.aval) for value in (0, limit))
-        columns.append(minimum(maximum(column, low), high))
-    return concatenate(columns, 1)
+        columns.append(lax.min(lax.max(column, low), high))
+    return lax.concatenate(columns, 1)
 
 
 def _rows(x: Any, order: Any) -> Any:
-    numbers = gathering(ScatterDimensionNumbers(tuple(range(1, x.ndim)), (0,), (0,)))
-    return gather(x, expand_dims(order, (1,)), numbers, (1, *x.shape[1:]), unique_indices=True, mode=PROMISE)
+    numbers = gathering(lax.ScatterDimensionNumbers(tuple(range(1, x.ndim)), (0,), (0,)))
+    return lax.gather(x, lax.expand_dims(order, (1,)), numbers, (1, *x.shape[1:]), unique_indices=True, mode=PROMISE)
 
 
 def _multiplied_by_earlier(flat: Any, columns: Sequence[Any], distance: int) -> Any:
@@ -541,10 +530,10 @@ def _multiplied_by_earlier(flat: Any, columns: Sequence[Any], distance: int) -> 
     n = flat.shape[0]
     same = None
     for column in columns:
-        equal = eq(slice_in_dim(column, distance, n), slice_in_dim(column, 0, n - distance))
-        same = equal if same is None else bitwise_and(same, equal)
-    late, early = slice_in_dim(flat, distance, n), slice_in_dim(flat, 0, n - distance)
-    same = broadcast_in_dim(same, late.shape, (0,))
+        equal = lax.eq(lax.slice_in_dim(column, distance, n), lax.slice_in_dim(column, 0, n - distance))
+        same = equal if same is None else lax.bitwise_and(same, equal)
+    late, early = lax.slice_in_dim(flat, distance, n), lax.slice_in_dim(flat, 0, n - distance)
+    same = lax.broadcast_in_dim(same, late.shape, (0,))
     # Selected before it is multiplied: what belongs to another place has no part in the derivative.
-    factor = select(same, early, Literal(1, early.aval.strong))
-    return concatenate([slice_in_dim(flat, 0, distance), mul(late, factor)], 0)
+    factor = lax.select(same, early, Literal(1, early.aval.strong))
+    return lax.concatenate([lax.slice_in_dim(flat, 0, distance), lax.mul(late, factor)], 0)

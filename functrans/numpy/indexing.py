@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from functrans import lax
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Literal
 from functrans.core.tracer import Tracer, concrete
@@ -24,14 +25,6 @@ from functrans.numpy.dispatch import record_call
 from functrans.numpy.promotion import broadcast_to
 from functrans.numpy.registry import as_operand
 from functrans.numpy.selection import BATCH, NEW, Array, Integer, Key, Range, Selection
-from functrans.ops.comparison import lt, select
-from functrans.ops.conversion import convert_element_type
-from functrans.ops.elementwise import add
-from functrans.ops.indexing import GatherDimensionNumbers, gather
-from functrans.ops.joining import concatenate
-from functrans.ops.shape import broadcast_in_dim, expand_dims, reshape, rev, squeeze
-from functrans.ops.slicing import index_in_dim
-from functrans.ops.slicing import slice as slice_
 
 __all__ = [
     "PROMISE",
@@ -243,13 +236,17 @@ def _inside(array: Any, n: int, axis: int, shape: tuple[int, ...]) -> Any:
     Raises:
         IndexError: if one is out of bounds.
     """
-    if array.dtype == _INTP and (not array.size or array.view(np.uintp).max() < n):  # negative ones are huge
+    if array.dtype == _INTP and (
+        not array.size or np.maximum.reduce(array.view(np.uintp), None) < n
+    ):  # negative ones are huge
         return array
     if array.size:
         low, high = int(array.min()), int(array.max())
         if low < -n or high >= n:
-            raise IndexError(f"index {low if low < -n else high} is out of bounds for axis {axis} with size {n} "
-                             f"(the indexed array has shape {shape})")
+            raise IndexError(
+                f"index {low if low < -n else high} is out of bounds for axis {axis} with size {n} "
+                f"(the indexed array has shape {shape})"
+            )
     array = array.astype(_INTP, copy=False)
     return np.where(array < 0, array + n, array)
 
@@ -305,15 +302,15 @@ def _items(x: Any, *operands: Any) -> Any:
     kept = [d for d, entry in enumerate(selection.axes) if type(entry) is not Integer]
     indexed = tuple([kept.index(d) for d in selection.array_axes])
     vectors = index_vectors(arrays, counted, [cut.shape[d] for d in indexed], selection.batch or ())
-    numbers = GatherDimensionNumbers(_offset_dims(selection), tuple(sorted(indexed)), indexed)
+    numbers = lax.GatherDimensionNumbers(_offset_dims(selection), tuple(sorted(indexed)), indexed)
     sizes = tuple([1 if d in indexed else n for d, n in enumerate(cut.shape)])
-    taken = gather(cut, vectors, numbers, sizes, mode=mode, fill_value=fill, unique_indices=selection.distinct)
+    taken = lax.gather(cut, vectors, numbers, sizes, mode=mode, fill_value=fill, unique_indices=selection.distinct)
     return _with_new_axes(taken, selection)
 
 
 def _cut(x: Any, selection: Selection) -> Any:
     """The ranges and numbers of the index applied; axes that are indexed by arrays are left whole."""
-    x = reshape(x, selection.merged)
+    x = lax.reshape(x, selection.merged)
     starts, limits, steps = [0] * x.ndim, list(x.shape), [1] * x.ndim
     reversed_axes, dropped = [], []
     for d, entry in enumerate(selection.axes):
@@ -326,7 +323,7 @@ def _cut(x: Any, selection: Selection) -> Any:
             steps[d] = abs(entry.step)
             if entry.step < 0:
                 reversed_axes.append(d)
-    return squeeze(rev(slice_(x, starts, limits, steps), reversed_axes), dropped)
+    return lax.squeeze(lax.rev(lax.slice(x, starts, limits, steps), reversed_axes), dropped)
 
 
 def _offset_dims(selection: Selection) -> tuple[int, ...]:
@@ -348,11 +345,11 @@ def _only_batch(x: Any, selection: Selection) -> Any:
     dims = _offset_dims(selection)
     lengths, batch = iter(x.shape), iter(selection.batch)
     shape = [next(lengths) if d in dims else next(batch) for d in range(len(dims) + len(selection.batch))]
-    return broadcast_in_dim(x, shape, dims)
+    return lax.broadcast_in_dim(x, shape, dims)
 
 
 def _with_new_axes(x: Any, selection: Selection) -> Any:
-    return expand_dims(x, selection.new_axes)
+    return lax.expand_dims(x, selection.new_axes)
 
 
 def index_vectors(
@@ -362,17 +359,17 @@ def index_vectors(
     if counted is None:
         return arrays[0]
     columns = [broadcast_to(column, batch) for column in index_columns(arrays, counted, lengths)]
-    return concatenate([expand_dims(column, (len(batch),)) for column in columns], len(batch))
+    return lax.concatenate([lax.expand_dims(column, (len(batch),)) for column in columns], len(batch))
 
 
 def index_columns(arrays: Sequence[Any], counted: Sequence[bool] | None, lengths: Sequence[int]) -> list[Any]:
     """The components of the index vectors, each in the shape of its array, counted from the front."""
     if counted is None:
         last = arrays[0].ndim - 1
-        return [index_in_dim(arrays[0], i, last, keepdims=False) for i in range(len(lengths))]
+        return [lax.index_in_dim(arrays[0], i, last, keepdims=False) for i in range(len(lengths))]
     columns = []
     for array, is_counted, n in zip(arrays, counted, lengths, strict=True):
-        column = convert_element_type(array, _INTP)
+        column = lax.convert_element_type(array, _INTP)
         columns.append(column if is_counted or array.dtype.kind == "u" else count_from_end(column, n))
     return columns
 
@@ -380,4 +377,4 @@ def index_columns(arrays: Sequence[Any], counted: Sequence[bool] | None, lengths
 def count_from_end(indices: Any, n: int) -> Any:
     """Indices along an axis of length n, the negative ones counted from its end."""
     zero, length = (Literal(value, Aval(indices.shape, indices.dtype)) for value in (0, n))
-    return select(lt(indices, zero), add(indices, length), indices)
+    return lax.select(lax.lt(indices, zero), lax.add(indices, length), indices)

@@ -9,9 +9,9 @@ import numpy as np
 
 from functrans.core.tracer import Tracer
 from functrans.errors import ConcretizationTypeError, user_location
-from functrans.numpy import creation, linear, reductions, selection, shapes, sorting, statistics
+from functrans.numpy import creation, shapes
 from functrans.numpy.dispatch import record_call
-from functrans.numpy.elementwise import TABLE
+from functrans.numpy.indexing import getitem
 from functrans.numpy.registry import call_function
 from functrans.numpy.ufuncs import UFUNCS
 from functrans.ops.conversion import convert_element_type
@@ -120,5 +120,6 @@ def install_methods() -> None:
     Tracer.flatten = _function(np.ravel)  # type: ignore[attr-defined]
     for name, rewrite in _REFUSED.items():
         setattr(Tracer, name, _refused(rewrite))
+    Tracer.__getitem__ = getitem  # type: ignore[method-assign,assignment]
     for name, (getter, doc) in _PROPERTIES.items():
         setattr(Tracer, name, property(getter, doc=doc))

@@ -140,8 +140,15 @@ def _selection(shape: Shape, key: Key) -> Selection:
         first, last = places[0], places[-1]
         together = last[0] - first[0] + 1 == len(places)
         layout.insert(first[1] if together else 0, BATCH)
-    return Selection(tuple(merged), tuple(original), tuple(axes), batch, tuple(layout),
-                     _result_shape(layout, axes, batch), _is_distinct(expanded, batch))
+    return Selection(
+        tuple(merged),
+        tuple(original),
+        tuple(axes),
+        batch,
+        tuple(layout),
+        _result_shape(layout, axes, batch),
+        _is_distinct(expanded, batch),
+    )
 
 
 def _is_fancy(item: Any) -> bool:
@@ -180,8 +187,10 @@ def _axis(shape: Shape, d: int, item: Any, number: int) -> tuple[Integer | Range
     if item[0] == "mask":
         for i, length in enumerate(item[1]):
             if shape[d + i] != length:
-                raise IndexError(f"boolean index did not match indexed array along axis {d + i}; size of axis is "
-                                 f"{shape[d + i]} but size of corresponding boolean axis is {length}{_seen(shape)}")
+                raise IndexError(
+                    f"boolean index did not match indexed array along axis {d + i}; size of axis is "
+                    f"{shape[d + i]} but size of corresponding boolean axis is {length}{_seen(shape)}"
+                )
         return Array(number), prod(item[1]), len(item[1])
     start, stop, step = slice(*item).indices(shape[d])
     length = len(range(start, stop, step))
@@ -218,8 +227,9 @@ def _batch_shape(key: Key) -> Shape:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         listed = " ".join([str(shape).replace(" ", "") for shape in shapes if shape])
-        raise IndexError("shape mismatch: indexing arrays could not be broadcast together with shapes "
-                         f"{listed}") from None
+        raise IndexError(
+            f"shape mismatch: indexing arrays could not be broadcast together with shapes {listed}"
+        ) from None
 
 
 def _result_shape(layout: list[int | str], axes: list[Any], batch: Shape | None) -> Shape:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from functrans import lax
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Literal
 from functrans.core.recording import staging_open
@@ -20,12 +21,6 @@ from functrans.numpy.dispatch import record_call
 from functrans.numpy.indexing import PROMISE, count_from_end, getitem, indices_of, known_array, select_items
 from functrans.numpy.promotion import broadcast_to, same_dtype
 from functrans.numpy.registry import FUNCTIONS, as_operand, has_tracer, implements, refuse_out
-from functrans.ops.comparison import lt, select
-from functrans.ops.conversion import convert_element_type
-from functrans.ops.scatter import scatter
-from functrans.ops.shape import expand_dims, reshape
-from functrans.ops.sorting import taken_along_axis
-from functrans.ops.windows import ScatterDimensionNumbers
 
 __all__ = [
     "argwhere",
@@ -98,23 +93,29 @@ def _operand(a: Any) -> Any:
 
 
 def _raveled(x: Any) -> Any:
-    return reshape(x, (x.aval.size,))
+    return lax.reshape(x, (x.aval.size,))
 
 
 def _clipped(indices: Any, n: int) -> Any:
-    signed = convert_element_type(indices, _INTP)
+    signed = lax.convert_element_type(indices, _INTP)
     low, high = (Literal(value, signed.aval) for value in (0, n - 1))
-    return select(lt(signed, low), low, select(lt(high, signed), high, signed))
+    return lax.select(lax.lt(signed, low), low, lax.select(lax.lt(high, signed), high, signed))
 
 
 def _integers(indices: Any) -> Any:
     """Indices as `numpy.take` converts them: also booleans are numbers."""
     array = indices if type(indices) is Tracer else np.asarray(indices)
-    if array.dtype.kind == "b" or (type(array) is not Tracer and array.size == 0 and not isinstance(indices, np.ndarray)):
-        return record_call(convert_element_type, (array,), (_INTP,)) if type(array) is Tracer else array.astype(_INTP)
+    if array.dtype.kind == "b" or (
+        type(array) is not Tracer and array.size == 0 and not isinstance(indices, np.ndarray)
+    ):
+        return (
+            record_call(lax.convert_element_type, (array,), (_INTP,)) if type(array) is Tracer else array.astype(_INTP)
+        )
     if array.dtype.kind not in "iu":
-        raise TypeError(f"cannot cast indices from {array.dtype!r} to {_INTP!r} according to the rule 'same_kind': "
-                        "indices must be integers")
+        raise TypeError(
+            f"cannot cast indices from {array.dtype!r} to {_INTP!r} according to the rule 'same_kind': "
+            "indices must be integers"
+        )
     return array
 
 
@@ -191,13 +192,15 @@ def _common(array: Any, places: Any, axis: int) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
-        raise IndexError(f"shape mismatch: indices of shape {places.shape} cannot be broadcast together with an array "
-                         f"of shape {array.shape} along the axes other than {axis}") from None
+        raise IndexError(
+            f"shape mismatch: indices of shape {places.shape} cannot be broadcast together with an array "
+            f"of shape {array.shape} along the axes other than {axis}"
+        ) from None
 
 
 def _lined_up(array: Any, places: Any, axis: int, counted: bool) -> tuple[Any, Any]:
     common, n = _common(array, places, axis), array.shape[axis]
-    places = convert_element_type(places, _INTP)
+    places = lax.convert_element_type(places, _INTP)
     if not counted:
         places = count_from_end(places, n)
     places = broadcast_to(places, (*common[:axis], places.shape[axis], *common[axis + 1 :]))
@@ -208,7 +211,7 @@ def _taken_along(array: Any, places: Any, axis: int, counted: bool) -> Any:
     array, places = _lined_up(array, places, axis, counted)
     if 0 in places.shape:
         return Literal(0, Aval(places.shape, array.dtype))
-    return taken_along_axis(array, places, axis)
+    return lax.taken_along_axis(array, places, axis)
 
 
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, *, inplace: bool = True) -> Any:
@@ -248,8 +251,8 @@ def _put_along(array: Any, places: Any, values: Any, axis: int, counted: bool) -
     if 0 in places.shape:
         return array
     others = tuple([d for d in range(array.ndim) if d != axis])
-    numbers = ScatterDimensionNumbers((), (axis,), (axis,), others, others)
-    return scatter(array, expand_dims(places, (places.ndim,)), values, numbers, mode=PROMISE)
+    numbers = lax.ScatterDimensionNumbers((), (axis,), (axis,), others, others)
+    return lax.scatter(array, lax.expand_dims(places, (places.ndim,)), values, numbers, mode=PROMISE)
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from functrans.core.primitive import Primitive
 from functrans.core.rules import UndefinedPrimal, def_linear, zeros_like
 from functrans.ops.elementwise import neg
 from functrans.ops.families import COMPLEX, FLOAT, elementwise, matched
@@ -33,7 +34,7 @@ def real(x: Any) -> Any:
     return real_p.bind(x)
 
 
-real_p = elementwise("real", lambda x: x.real, COMPLEX, _part)
+real_p: Primitive = elementwise("real", lambda x: x.real, COMPLEX, _part)
 real_p.is_view = True
 def_linear(real_p, lambda ct, x: (complex_p.bind(ct, zeros_like(ct)),))
 
@@ -43,7 +44,7 @@ def imag(x: Any) -> Any:
     return imag_p.bind(x)
 
 
-imag_p = elementwise("imag", lambda x: x.imag, COMPLEX, _part)
+imag_p: Primitive = elementwise("imag", lambda x: x.imag, COMPLEX, _part)
 imag_p.is_view = True
 def_linear(imag_p, lambda ct, x: (complex_p.bind(zeros_like(ct), neg(ct)),))
 
@@ -73,7 +74,7 @@ def _complex_transpose(ct: Any, x: Any, y: Any) -> tuple[Any, Any]:
     )
 
 
-complex_p = elementwise("complex", _complex_impl, FLOAT, _whole)
+complex_p: Primitive = elementwise("complex", _complex_impl, FLOAT, _whole)
 def_linear(complex_p, _complex_transpose)
 
 

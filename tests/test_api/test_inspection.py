@@ -7,9 +7,7 @@ import functrans as ft
 
 
 def test_program_of_a_function():
-    program = ft.make_jaxpr(lambda x, y: np.sum(np.tanh(x @ y) * 2.0 + y))(
-        np.ones((2, 3)), np.ones(3)[:, None]
-    )
+    program = ft.make_jaxpr(lambda x, y: np.sum(np.tanh(x @ y) * 2.0) + np.sum(y))(np.ones((2, 3)), np.ones((3, 1)))
     assert str(program).startswith("{ lambda ; a:f64[2,3] b:f64[3,1]. let\n")
 
 
