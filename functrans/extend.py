@@ -290,24 +290,38 @@ class ExtendedPrimitive:
         **params)` returns the cotangent of the operand, or a tuple with one for each. The operands have a shape and a
         dtype there, and no value. It is its own JVP.
         """
+        def_linear(self.primitive, self._transpose_by(rule))
+        return rule
+
+    def def_transpose(self, rule: Rule) -> Rule:
+        """Give the transpose, for a function that is linear in some operands and whose JVP or VJP rule calls the
+        function itself on tangents or cotangents. In `rule(ct, *operands, **params)` those operands are
+        `UndefinedPrimal`s, with a shape and a dtype and no value; it returns a cotangent for each operand, None for
+        those that have a value.
+        """
+        def_transpose(self.primitive, self._transpose_by(rule))
+        return rule
+
+    def _transpose_by(self, rule: Rule) -> Rule:
         what = f"the transpose rule of primitive {self.primitive.name!r}"
 
         def transpose(ct: Any, *operands: Any, **params: Any) -> list[Any]:
-            several = isinstance(ct, (tuple, list))
             avals = [aval_of(x) for x in operands]
             outs = self._abstract(*avals, **params)
+            several = isinstance(outs, tuple)
             cts = [zeros_like(aval) if c is None else c
                    for c, aval in zip(ct if several else (ct,), outs if several else (outs,), strict=True)]
+            defined = [x for x in operands if type(x) is not UndefinedPrimal]
 
-            def cotangents_of(*cts: Any) -> list[Any]:
-                shapes = [UndefinedPrimal(aval) for aval in avals]
-                pulled = rule(cts if several else cts[0], *shapes, **params)
+            def cotangents_of(*inputs: Any) -> list[Any]:
+                given, rest = inputs[: len(cts)], iter(inputs[len(cts) :])
+                whole = [x if type(x) is UndefinedPrimal else next(rest) for x in operands]
+                pulled = rule(given if several else given[0], *whole, **params)
                 return _fitted_all(pulled, avals, what, "cotangent", "operand")
 
-            return _staged(cotangents_of, tuple(cts), what)
+            return _staged(cotangents_of, (*cts, *defined), what)
 
-        def_linear(self.primitive, transpose)
-        return rule
+        return transpose
 
     # ---- batches
 

@@ -177,6 +177,23 @@ def test_a_linear_primitive() -> None:
     np.testing.assert_array_equal(ft.linear_transpose(doubled, X)(X)[0], 2 * X)
 
 
+def test_a_rule_that_calls_the_primitive_itself() -> None:
+    solve = extend.primitive(np.linalg.solve, name="solve")
+    solve.def_abstract(lambda a, b: b)
+
+    @solve.def_vjp
+    def _(ct: Any, x: Any, a: Any, b: Any) -> Any:
+        ct_b = solve(a.T, ct)
+        return -ct_b[:, None] * x[None, :], ct_b
+
+    a, b = np.array([[3.0, 1.0, 0.5], [0.0, 2.0, 1.0], [1.0, 0.0, 4.0]]), X
+    check_grads(solve, (a, b), order=2, modes=["rev"])
+    with pytest.raises(MissingRuleError, match="def_transpose"):
+        ft.jvp(solve, (a, b), (a, b))
+    solve.def_transpose(lambda ct, a, b: (None, solve(a.T, ct)))
+    check_grads(solve, (a, b), order=2)
+
+
 def test_a_general_jvp() -> None:
     product = extend.primitive(lambda x, y: x * y, name="general_product")
 

@@ -124,7 +124,7 @@ def programs(draw: st.DrawFn) -> RandomProgram:
     return RandomProgram(shapes, tuple(steps), draw(st.integers(0, 2**32 - 1)))
 
 
-examples = settings(max_examples=max(25, settings().max_examples))
+examples = settings(max_examples=8 * settings().max_examples)
 
 
 def loss_of(f: RandomProgram) -> Callable[..., Any]:

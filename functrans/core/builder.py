@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functrans.config import config
 from functrans.core.aval import Aval
 from functrans.core.check import check_jaxpr
-from functrans.core.jaxpr import Atom, Jaxpr, Operation, RawEquation, Source, intern_program
+from functrans.core.jaxpr import Atom, Jaxpr, Operation, RawEquation, Source
 
 __all__ = ["Builder"]
 
@@ -32,8 +32,8 @@ class Builder:
         return range(first, self.n_results)
 
     def build(self, outs: Sequence[Atom]) -> Jaxpr:
-        """The program with these outputs."""
-        jaxpr = intern_program(self.in_avals, tuple(self.equations), tuple(outs), self.sources)
+        """The program with these outputs. It is not interned: a pass is rarely the last."""
+        jaxpr = Jaxpr((self.in_avals, tuple(self.equations), tuple(outs)), self.sources)
         if config.check_programs:
             check_jaxpr(jaxpr)
         return jaxpr

@@ -14,9 +14,11 @@ executable) is kept on it, see `derived`; so a second call of a transformation o
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from types import CodeType
 from typing import Any, Protocol, TypeVar
@@ -40,6 +42,7 @@ __all__ = [
     "clear_programs",
     "derived",
     "intern_program",
+    "interned",
     "literal_of",
 ]
 
@@ -185,7 +188,9 @@ class Equation:
 
 
 class Jaxpr:
-    """An immutable program. Made by `intern_program`, compared and hashed by structure."""
+    """An immutable program, compared and hashed by structure. Those that are kept for reuse are made by
+    `intern_program`.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -284,11 +289,13 @@ class ClosedJaxpr:
 class _Family:
     """A program and all that was derived from it: they are kept, and let go, together."""
 
-    __slots__ = ("members", "weight")
+    __slots__ = ("in_use", "members", "weight")
 
     def __init__(self) -> None:
         self.members: list[Jaxpr] = []
         self.weight = 0
+        self.in_use = 0
+        """How many derivations from one of its programs are under way."""
 
 
 _lock = threading.RLock()
@@ -306,14 +313,19 @@ def intern_program(
     """The program with these inputs, equations and outputs: the one that is kept, or else a new one."""
     key = (in_avals, equations, outs)
     jaxpr = _programs.get(key)
+    return interned(Jaxpr(key, sources) if jaxpr is None else jaxpr)
+
+
+def interned(jaxpr: Jaxpr) -> Jaxpr:
+    """The program equal to this one that is kept; this one from now on, if there is none."""
     with _lock:
-        if jaxpr is None:
-            jaxpr = _programs.setdefault(key, Jaxpr(key, sources))
-            if jaxpr.family is None:
-                jaxpr.family = _Family()
-                jaxpr.family.members.append(jaxpr)
-                _charge(jaxpr.family, 1 + len(equations))
-        _touch(jaxpr.family)
+        jaxpr = _programs.setdefault(jaxpr._key, jaxpr)
+        if jaxpr.family is None:
+            jaxpr.family = _Family()
+            jaxpr.family.members.append(jaxpr)
+            _charge(jaxpr.family, 1 + len(jaxpr))
+        elif jaxpr.family in _families:
+            _families.move_to_end(jaxpr.family)
     return jaxpr
 
 
@@ -324,12 +336,40 @@ def derived(jaxpr: Jaxpr, key: Hashable, make: Callable[[], T]) -> T:
         return memo[key]  # type: ignore[no-any-return]
     except KeyError:
         pass
-    value = make()
+    with _gc_paused(), _in_use(jaxpr.family):
+        value = make()
     with _lock:
         memo[key] = value
         for child in _jaxprs_in(value):
             _adopt(jaxpr, child)
     return value
+
+
+@contextmanager
+def _in_use(family: _Family | None) -> Iterator[None]:
+    if family is None:
+        yield
+        return
+    with _lock:
+        family.in_use += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            family.in_use -= 1
+
+
+@contextmanager
+def _gc_paused() -> Iterator[None]:
+    # What is being made is kept: to look through it for garbage again and again makes the time grow with its square.
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def clear_programs() -> None:
@@ -344,11 +384,6 @@ def cached_equations() -> int:
     return _total
 
 
-def _touch(family: _Family | None) -> None:
-    if family is not None and family in _families:
-        _families.move_to_end(family)
-
-
 def _charge(family: _Family, weight: int) -> None:
     global _total
     if family not in _families:
@@ -359,8 +394,11 @@ def _charge(family: _Family, weight: int) -> None:
             _programs.setdefault(member._key, member)
     family.weight += weight
     _total += weight
-    while _total > config.program_cache_equations and len(_families) > 1:
-        _evict(next(iter(_families)))
+    if _total > config.program_cache_equations:
+        for other in [f for f in _families if f is not family and not f.in_use]:
+            _evict(other)
+            if _total <= config.program_cache_equations:
+                break
 
 
 def _evict(family: _Family) -> None:

@@ -196,10 +196,17 @@ class Recording:
         """The tracers of the inputs that the recording was opened with."""
         return [Tracer(self, -1 - i, aval) for i, aval in enumerate(self.avals[: self.n_inputs])]
 
-    def close(self, outs: Sequence[Any]) -> tuple[Jaxpr, list[Any]]:
-        """The program with these outputs, and the values of all its inputs (those captured at the end)."""
+    def close(self, outs: Sequence[Any], *, intern: bool = True) -> tuple[Jaxpr, list[Any]]:
+        """The program with these outputs, and the values of all its inputs (those captured at the end).
+
+        With `intern=False` the program is not kept for reuse: it is on its way to another.
+        """
         atoms = tuple([self.atom(x) for x in outs])
-        jaxpr = intern_program(tuple(self.avals), tuple(self.equations), atoms, self.sources)
+        avals, equations = tuple(self.avals), tuple(self.equations)
+        if intern:
+            jaxpr = intern_program(avals, equations, atoms, self.sources)
+        else:
+            jaxpr = Jaxpr((avals, equations, atoms), self.sources)
         if config.check_programs:
             check_jaxpr(jaxpr)
         return jaxpr, self.known
@@ -214,7 +221,14 @@ class Recording:
     def record(self, operation: Operation, operands: Sequence[Any]) -> Any:
         """Append an equation, and give the tracers of its results (a tuple if the primitive has several)."""
         atom = self.atom
-        inputs = tuple([x.atom if type(x) is Tracer and x.recording is self else atom(x) for x in operands])
+        if len(operands) == 2:  # the usual case, without a comprehension
+            x, y = operands
+            inputs: tuple[Atom, ...] = (
+                x.atom if type(x) is Tracer and x.recording is self else atom(x),
+                y.atom if type(y) is Tracer and y.recording is self else atom(y),
+            )
+        else:
+            inputs = tuple([x.atom if type(x) is Tracer and x.recording is self else atom(x) for x in operands])
         self.equations.append((operation, inputs))
         self.sources.append(self.source or caller())
         first = self.n_results

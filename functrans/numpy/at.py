@@ -22,9 +22,8 @@ from functrans.numpy.dispatch import record_call
 from functrans.numpy.indexing import PROMISE, Indices, getitem, index_columns, indices_of
 from functrans.numpy.promotion import broadcast_to
 from functrans.numpy.registry import as_operand, has_tracer
-from functrans.numpy.selection import BATCH, NEW, Integer, Range, Selection
+from functrans.numpy.selection import BATCH, NEW, Selection
 from functrans.numpy.taking import taken_or_filled
-
 from functrans.ops.windows import gathering, window_sizes
 
 __all__ = ["At", "IndexUpdate", "at"]
@@ -80,8 +79,8 @@ class IndexUpdate:
     - `IndexError` for an index that NumPy does not take, too;
     - `ValueError` if the values do not fit the shape of the part;
     - `TypeError` if they cannot be converted to the array's dtype ("same_kind", Python's scalars only by kind);
-    - `NonConcreteBooleanIndexError` for a mask without values, if the update depends on how many elements it selects. An
-      update that fits everywhere, such as a number, works with any mask.
+    - `NonConcreteBooleanIndexError` for a mask without values, if the update depends on how many elements it selects.
+      An update that fits everywhere, such as a number, works with any mask.
     """
 
     __slots__ = ("array", "index")
@@ -205,7 +204,7 @@ def _update(op: str, place: IndexUpdate, values: Any, unique: bool, mode: str | 
     indices = indices_of(index, x.shape, checked=mode == PROMISE)
     if op in ("multiply", "divide", "power"):
         unique = unique or _are_distinct(indices, x.shape)
-    static = (op, indices.key, indices.counted, unique, mode, type(values) is Tracer)
+    static = (op, indices.key, indices.counted, bool(unique), mode, type(values) is Tracer)
     return record_call(_scattered, (x, *indices.arrays, values), static)
 
 
@@ -367,8 +366,10 @@ class _Target(NamedTuple):
 
 def _target(selection: Selection) -> _Target:
     batch: list[int] = []
-    arrays_at, steps_at = range(0), {}
-    window_dims, window_axes = [], []
+    arrays_at = range(0)
+    steps_at: dict[int, int] = {}
+    window_dims: list[int] = []
+    window_axes: list[int] = []
     position = 0
     for part in selection.layout:
         if part == NEW:
@@ -378,22 +379,23 @@ def _target(selection: Selection) -> _Target:
             batch.extend(selection.batch or ())
             position += len(arrays_at)
             continue
-        entry = selection.axes[part]  # type: ignore[index]
-        if entry.step == 1:  # type: ignore[union-attr]
-            window_axes.append(part)
+        axis = int(part)
+        entry: Any = selection.axes[axis]
+        if entry.step == 1:
+            window_axes.append(axis)
             window_dims.append(position)
         else:
-            steps_at[part] = len(batch)
-            batch.append(entry.length)  # type: ignore[union-attr]
+            steps_at[axis] = len(batch)
+            batch.append(entry.length)
         position += 1
-    axes = range(len(selection.axes))
-    inserted = tuple([d for d in axes if d not in window_axes])
-    indexed = tuple([d for d in axes if d in inserted or selection.axes[d].length != selection.merged[d]])  # type: ignore[union-attr]
+    inserted = tuple([d for d in range(len(selection.axes)) if d not in window_axes])
+    partial = [d for d in window_axes if selection.axes[d].length != selection.merged[d]]  # type: ignore[union-attr]
+    indexed = tuple(sorted([*inserted, *partial]))
     return _Target(
         tuple(batch),
         arrays_at,
         steps_at,
-        indexed,  # type: ignore[arg-type]
+        indexed,
         lax.ScatterDimensionNumbers(tuple(window_dims), inserted, indexed),
     )
 
@@ -445,8 +447,8 @@ def _fitted(values: Any, selection: Selection) -> Any:
 
 def _replaced_box(op: str, x: Any, selection: Selection, updates: Any) -> Any:
     """The array with one box of it replaced."""
-    starts = [entry.index if type(entry) is Integer else entry.start for entry in selection.axes]  # type: ignore[union-attr]
-    sizes = [1 if type(entry) is Integer else entry.length for entry in selection.axes]  # type: ignore[union-attr]
+    entries: Sequence[Any] = selection.axes
+    starts, sizes = [entry.start for entry in entries], [entry.length for entry in entries]
     updates = lax.reshape(updates, sizes)
     if op != "set":
         box = lax.slice(x, starts, [start + size for start, size in zip(starts, sizes, strict=True)])
@@ -463,15 +465,14 @@ def _vectors(arrays: Sequence[Any], counted: Any, selection: Selection, target: 
         return arrays[0]
     components = []
     for d in target.indexed:
-        entry = selection.axes[d]
+        entry: Any = selection.axes[d]
         if d in columns:
             column = broadcast_to(columns[d], selection.batch or ())
             component = lax.broadcast_in_dim(column, batch, target.arrays_at)
         elif d in target.steps_at:
             component = _steps(entry, batch, target.steps_at[d])
         else:
-            start = entry.index if type(entry) is Integer else entry.start  # type: ignore[union-attr]
-            component = Literal(start, Aval(batch, _INTP))
+            component = Literal(entry.start, Aval(batch, _INTP))
         components.append(lax.expand_dims(component, (rank,)))
     return lax.concatenate(components, rank)
 

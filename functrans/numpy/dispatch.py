@@ -61,7 +61,14 @@ def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static:
         operands: tracers, arrays and numbers, of which at least one is a tracer or a staging recording is open.
         static: hashable arguments that belong to the program.
     """
-    avals = tuple([x.aval if type(x) is Tracer else aval_of(x) for x in operands])
+    if len(operands) == 2:  # the usual case, without a comprehension
+        x, y = operands
+        avals: tuple[Aval, ...] = (
+            x.aval if type(x) is Tracer else aval_of(x),
+            y.aval if type(y) is Tracer else aval_of(y),
+        )
+    else:
+        avals = tuple([x.aval if type(x) is Tracer else aval_of(x) for x in operands])
     operation, unpack = plan_of(function, avals, static)
     recording = recording_for(operands)
     if recording is None:

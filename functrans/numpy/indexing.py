@@ -1,7 +1,7 @@
 """Indexing a tracer, by NumPy's rules.
 
-`getitem` turns an index into a key (see `selection.py`) and the arrays in it. The arrays are operands: what they hold is
-never part of the program. Numbers and slices are, so `x[0]` and `x[1]` are different programs.
+`getitem` turns an index into a key (see `selection.py`) and the arrays in it. The arrays are operands: what they
+hold is never part of the program. Numbers and slices are, so `x[0]` and `x[1]` are different programs.
 
 Of the index arrays, those with values (plain arrays) are checked and made positive at once. Those that are traced are
 checked when the program runs, and negative ones are counted from the end by the program.
@@ -24,7 +24,7 @@ from functrans.errors import NonConcreteBooleanIndexError, user_location
 from functrans.numpy.dispatch import record_call
 from functrans.numpy.promotion import broadcast_to
 from functrans.numpy.registry import as_operand
-from functrans.numpy.selection import BATCH, NEW, Array, Integer, Key, Range, Selection
+from functrans.numpy.selection import BATCH, NEW, Integer, Key, Range, Selection
 
 __all__ = [
     "PROMISE",
@@ -315,7 +315,7 @@ def _cut(x: Any, selection: Selection) -> Any:
     reversed_axes, dropped = [], []
     for d, entry in enumerate(selection.axes):
         if type(entry) is Integer:
-            starts[d], limits[d] = entry.index, entry.index + 1
+            starts[d], limits[d] = entry.start, entry.start + 1
             dropped.append(d)
         elif type(entry) is Range:
             starts[d] = entry.lowest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from operator import index
 from typing import Any
@@ -10,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from functrans import lax
+from functrans.errors import MissingRuleError
+from functrans.numpy.einsum import einsum
 from functrans.numpy.promotion import broadcast_arrays, broadcast_to, loop_dtypes, same_dtype, strong
 from functrans.numpy.registry import axis_of, implements, lengths_of, record
 from functrans.numpy.reductions import sum_arrays
 from functrans.numpy.shapes import diagonal_of
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.linear_algebra import dot_general
-from functrans.ops.shape import expand_dims, moveaxis, reshape, transpose
+from functrans.ops.shape import expand_dims, moveaxis, reshape
 from functrans.ops.slicing import slice_in_dim
 
 __all__ = ["cross", "dot", "inner", "kron", "matmul_arrays", "outer", "tensordot", "trace", "vdot"]
@@ -249,6 +250,46 @@ def _diagonal_sum(x: Any, offset: int, axis1: int, axis2: int, dtype: Any = None
     return sum_arrays(diagonal, (diagonal.ndim - 1,), dtype)
 
 
-def permuted(x: Any, labels: Sequence[Any], wanted: Sequence[Any]) -> Any:
-    """An array whose axes have labels, with its axes in another order of them."""
-    return transpose(strong(x), [list(labels).index(label) for label in wanted])
+@implements(np.linalg.matmul)
+def linalg_matmul(x1: Any, x2: Any, /) -> Any:
+    """`numpy.linalg.matmul`: the product of stacks of matrices."""
+    return record(matmul_arrays, (x1, x2))
+
+
+@implements(np.linalg.multi_dot)
+def multi_dot(arrays: Any, *, out: Any = None) -> Any:
+    """`numpy.linalg.multi_dot`: the product of matrices, in the order that costs least; vectors at the ends."""
+    arrays = list(arrays)
+    labels = [[i, i + 1] for i in range(len(arrays))]
+    for place, label in ((0, 1), (-1, 0)):
+        if len(lengths_of(arrays[place])) == 1:
+            labels[place] = [labels[place][label]]
+    counts = [label for pair in labels for label in pair]
+    output = [label for label in counts if counts.count(label) == 1]
+    return einsum(*[part for pair in zip(arrays, labels, strict=True) for part in pair], output)
+
+
+@implements(np.linalg.matrix_power)
+def matrix_power(a: Any, n: Any) -> Any:
+    """`numpy.linalg.matrix_power`: a square matrix times itself, n times."""
+    lengths, n = lengths_of(a), index(n)
+    if len(lengths) < 2 or lengths[-1] != lengths[-2]:
+        raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
+    if n < 0:
+        raise MissingRuleError("matrix_power with a negative power: take functrans.numpy.linalg.inv of the matrix before")
+    return record(_matrix_power, (a,), n)
+
+
+def _matrix_power(x: Any, n: int) -> Any:
+    x = strong(x)
+    size = x.shape[-1]
+    i, j = (lax.broadcasted_iota(np.int64, (size, size), d) for d in (0, 1))
+    product = None
+    while n:
+        if n & 1:
+            product = x if product is None else matmul_arrays(product, x)
+        n >>= 1
+        x = matmul_arrays(x, x) if n else x
+    if product is None:
+        return broadcast_to(convert_element_type(lax.eq(i, j), x.dtype), x.shape)
+    return product

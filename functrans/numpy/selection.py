@@ -29,7 +29,8 @@ Key = tuple[Any, ...]
 class Integer(NamedTuple):
     """An axis that is indexed by a number, counted from the front."""
 
-    index: int
+    start: int
+    length: int = 1
 
 
 class Range(NamedTuple):
@@ -50,10 +51,9 @@ class Range(NamedTuple):
 
 
 class Array(NamedTuple):
-    """An axis that is indexed by an array."""
+    """An axis that is indexed by an array: which one, of the arrays in the order of the index."""
 
     number: int
-    """Which one, of the arrays in the order of the index."""
 
 
 NEW, BATCH = "new", "batch"

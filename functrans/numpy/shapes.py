@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from functrans import lax
+from functrans import dtypes, lax
 from functrans.numpy.promotion import broadcast_to as broadcast_operand
 from functrans.numpy.promotion import filled, like, strong
 from functrans.numpy.registry import axes_of, axis_of, implements, lengths_of, record, shape_of
@@ -43,6 +43,7 @@ __all__ = [
     "ravel",
     "reshape",
     "resize",
+    "result_type",
     "roll",
     "rollaxis",
     "rot90",
@@ -75,6 +76,13 @@ def size(a: Any, axis: Any = None) -> int:
     """`numpy.size`: the number of elements, or the length of an axis."""
     lengths = lengths_of(a)
     return prod([lengths[d] for d in axes_of(axis, len(lengths))])
+
+
+@implements(np.result_type)
+def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
+    """`numpy.result_type`: the dtype that arrays, dtypes and Python scalars have together."""
+    dtype: np.dtype[Any] = dtypes.result_type(*arrays_and_dtypes)
+    return dtype
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def take(
     if mode not in ("raise", "wrap", "clip", "fill", None):
         raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
     if mode != "fill" and not staging_open() and not has_tracer((a, indices)):
-        return np.take(a, indices, axis, out, mode or "raise")  # type: ignore[arg-type]
+        return np.take(a, indices, axis, out, mode or "raise")  # type: ignore[call-overload]
     if out is not None:
         refuse_out("take")
     array, places = _operand(a), _integers(as_operand(indices))
@@ -104,17 +104,18 @@ def _clipped(indices: Any, n: int) -> Any:
 
 def _integers(indices: Any) -> Any:
     """Indices as `numpy.take` converts them: also booleans are numbers."""
-    array = indices if type(indices) is Tracer else np.asarray(indices)
-    if array.dtype.kind == "b" or (
-        type(array) is not Tracer and array.size == 0 and not isinstance(indices, np.ndarray)
-    ):
-        return (
-            record_call(lax.convert_element_type, (array,), (_INTP,)) if type(array) is Tracer else array.astype(_INTP)
-        )
-    if array.dtype.kind not in "iu":
+    array: Any = indices
+    if type(indices) is not Tracer:
+        array = np.asarray(indices)
+        if array.size == 0 and not isinstance(indices, np.ndarray):  # an empty list has no dtype of its own
+            return array.astype(_INTP)
+    kind = array.dtype.kind
+    if kind == "b":
+        return record_call(lax.convert_element_type, (array,), (_INTP,))
+    if kind not in "iu":
         raise TypeError(
-            f"cannot cast indices from {array.dtype!r} to {_INTP!r} according to the rule 'same_kind': "
-            "indices must be integers"
+            f"cannot cast indices from {array.dtype!r} to {_INTP!r} according to the rule 'same_kind': they must be "
+            "integers"
         )
     return array
 
@@ -236,7 +237,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, *, inp
         )
     array, places, line = _along_axis(arr, indices, axis)
     out = record_call(_put_along, (array, places, as_operand(values)), (line, type(places) is not Tracer))
-    return record_call(reshape, (out,), (_operand(arr).shape,))
+    return record_call(lax.reshape, (out,), (_operand(arr).shape,))
 
 
 FUNCTIONS[np.put_along_axis] = put_along_axis

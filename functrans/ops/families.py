@@ -74,7 +74,8 @@ def elementwise(
 
 
 def _described(kinds: str) -> str:
-    return ", ".join([_KINDS[kind] for kind in kinds])
+    *first, last = [_KINDS[kind] for kind in kinds]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def def_derivative(primitive: Primitive, *rules: Callable[..., Any] | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, Operation, derived
+from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, Operation
 from functrans.core.primitive import Primitive
 from functrans.ops.conversion import convert_element_type_p
 from functrans.ops.elementwise import add_p, div_p, mul_p, neg_p, sub_p
@@ -28,10 +28,6 @@ Rewritten = Atom | tuple[Operation, tuple[Atom, ...]] | None
 
 def simplify(jaxpr: Jaxpr) -> Jaxpr:
     """The program with the identities applied, in one walk."""
-    return derived(jaxpr, "simplify", lambda: _simplify(jaxpr))
-
-
-def _simplify(jaxpr: Jaxpr) -> Jaxpr:
     builder = Builder(jaxpr.in_avals)
     env = Environment([-1 - i for i in range(len(jaxpr.in_avals))])
     definitions: Definitions = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Jaxpr, derived
+from functrans.core.jaxpr import Jaxpr
 from functrans.ops.elementwise import add_p, mul_p
 
 __all__ = ["merge_common_subexpressions"]
@@ -16,10 +16,6 @@ _COMMUTATIVE = (add_p, mul_p)
 
 def merge_common_subexpressions(jaxpr: Jaxpr) -> Jaxpr:
     """The program in which equal operations on equal operands are one equation. Effects are never merged."""
-    return derived(jaxpr, "common_subexpressions", lambda: _merge(jaxpr))
-
-
-def _merge(jaxpr: Jaxpr) -> Jaxpr:
     builder = Builder(jaxpr.in_avals)
     env = Environment([-1 - i for i in range(len(jaxpr.in_avals))])
     seen: dict[Any, range] = {}

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Jaxpr, derived
+from functrans.core.jaxpr import Jaxpr
 
 __all__ = ["drop_unused_inputs", "eliminate_dead_code"]
 
 
 def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:
     """The program without the equations on which no output depends. Effects are kept."""
-    return derived(jaxpr, "dead_code", lambda: _eliminate(jaxpr))
-
-
-def _eliminate(jaxpr: Jaxpr) -> Jaxpr:
     needed = _needed_equations(jaxpr)
     if len(needed) == len(jaxpr.eqns):
         return jaxpr

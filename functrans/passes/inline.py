@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Atom, Jaxpr, derived
+from functrans.core.jaxpr import Atom, Jaxpr, derived, interned
 from functrans.core.primitive import Primitive
 from functrans.ops.calls import call_p, jit_p
 from functrans.passes.literals import fold_literals
@@ -14,12 +14,12 @@ __all__ = ["inline", "inline_all"]
 
 def inline(jaxpr: Jaxpr) -> Jaxpr:
     """The program with every `call` inlined: the form in which programs are transformed and printed."""
-    return derived(jaxpr, "inline", lambda: _inline(jaxpr, (call_p,)))
+    return derived(jaxpr, "inline", lambda: interned(_inline(jaxpr, (call_p,))))
 
 
 def inline_all(jaxpr: Jaxpr) -> Jaxpr:
     """The program with every `call` and `jit` inlined: the form that a backend gets."""
-    return derived(jaxpr, "inline_all", lambda: _inline(jaxpr, (call_p, jit_p)))
+    return _inline(jaxpr, (call_p, jit_p))
 
 
 def _inline(jaxpr: Jaxpr, primitives: tuple[Primitive, ...]) -> Jaxpr:

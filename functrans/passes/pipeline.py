@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functrans.core.jaxpr import Jaxpr, derived
+from functrans.core.jaxpr import Jaxpr, derived, interned
 from functrans.passes.algebra import simplify
 from functrans.passes.common_subexpressions import merge_common_subexpressions
 from functrans.passes.dead_code import eliminate_dead_code
@@ -22,4 +22,4 @@ def finalize(jaxpr: Jaxpr) -> Jaxpr:
 def _run_passes(jaxpr: Jaxpr) -> Jaxpr:
     for run_pass in PASSES:
         jaxpr = run_pass(jaxpr)
-    return jaxpr
+    return interned(jaxpr)

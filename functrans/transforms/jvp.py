@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrans.core.evaluation import Environment, apply_equation, stage
-from functrans.core.jaxpr import Equation, Jaxpr, derived
+from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
 from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.inline import inline
 from functrans.transforms.from_vjp import jvp_from_vjp
@@ -61,8 +61,9 @@ def _jvp(jaxpr: Jaxpr, nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
             primals.write(outs)
             tangents.write(outs_dot)
         outs_dot = read_tangents(tangents, jaxpr.outs)
-        program, _ = recording.close(primals.read_all(jaxpr.outs) + [t for t in outs_dot if t is not None])
-    return eliminate_dead_code(program), tuple([t is not None for t in outs_dot])
+        outs = primals.read_all(jaxpr.outs) + [t for t in outs_dot if t is not None]
+        program, _ = recording.close(outs, intern=False)
+    return interned(eliminate_dead_code(program)), tuple([t is not None for t in outs_dot])
 
 
 def jvp_equation(

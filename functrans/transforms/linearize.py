@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from functrans.core.evaluation import Environment, apply_equation, stage
-from functrans.core.jaxpr import Equation, Jaxpr, derived
+from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
 from functrans.core.recording import UNKNOWN, Recording
 from functrans.passes.dead_code import drop_unused_inputs, eliminate_dead_code
 from functrans.passes.inline import inline
@@ -70,12 +70,12 @@ def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros) -> Linearized:
     with stage("linearize", jaxpr.in_avals) as primal:
         with Recording("linearize", tangent_avals, [UNKNOWN] * len(tangent_avals), literals=True) as linear:
             outs, outs_dot = _walk(jaxpr, nonzeros, primal, linear)
-            linear_program, values = linear.close([t for t in outs_dot if t is not None])
+            linear_program, values = linear.close([t for t in outs_dot if t is not None], intern=False)
         linear_program, kept = drop_unused_inputs(eliminate_dead_code(linear_program), len(tangent_avals))
         primal_program, places = _close_primal(primal, outs, [values[i] for i in kept])
     return Linearized(
-        eliminate_dead_code(primal_program),
-        linear_program,
+        interned(eliminate_dead_code(primal_program)),
+        interned(linear_program),
         tuple([t is not None for t in outs_dot]),
         places,
     )
@@ -108,7 +108,7 @@ def _close_primal(primal: Recording, outs: list[Any], residuals: list[Any]) -> t
             known[atom] = len(outs)
             outs.append(residual)
         places.append(atom if atom < 0 else known[atom])
-    return primal.close(outs)[0], tuple(places)
+    return primal.close(outs, intern=False)[0], tuple(places)
 
 
 def _linearize_equation(

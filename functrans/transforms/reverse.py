@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrans.core.evaluation import eval_jaxpr, stage
-from functrans.core.jaxpr import Jaxpr, Literal, derived
+from functrans.core.jaxpr import Jaxpr, Literal, derived, interned
 from functrans.core.rules import zeros_like
 from functrans.passes.dead_code import eliminate_dead_code
 from functrans.transforms.linearize import linearize
@@ -54,8 +54,8 @@ def _gradient(jaxpr: Jaxpr, wrt: tuple[int, ...], with_value: bool) -> Jaxpr:
         seed = [Literal(1, jaxpr.out_avals[0].strong)] + [None] * (len(outs) - 1)
         cts = pull_back(lin.linear, lin.nonzeros, len(wrt), residuals, seed)
         grads = [zeros_like(jaxpr.in_avals[i]) if ct is None else ct for i, ct in zip(wrt, cts, strict=True)]
-        program, _ = recording.close((outs if with_value else outs[1:]) + grads)
-    return eliminate_dead_code(program)
+        program, _ = recording.close((outs if with_value else outs[1:]) + grads, intern=False)
+    return interned(eliminate_dead_code(program))
 
 
 def pull_back(

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrans.core.evaluation import Environment, apply_equation, stage
-from functrans.core.jaxpr import Equation, Jaxpr, derived
+from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
 from functrans.core.recording import Recording
 from functrans.core.rules import UndefinedPrimal
 from functrans.errors import MissingRuleError
@@ -63,8 +63,8 @@ def _transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros) -> tu
         env = _run_fixed_part(jaxpr, inputs, recording)
         cts = _backward(jaxpr, env, _seed(jaxpr, nonzeros, given), recording)
         outs = [cts.get(-1 - i) for i, is_linear in enumerate(linear) if is_linear]
-        program, _ = recording.close([ct for ct in outs if ct is not None])
-    return eliminate_dead_code(program), tuple([ct is not None for ct in outs])
+        program, _ = recording.close([ct for ct in outs if ct is not None], intern=False)
+    return interned(eliminate_dead_code(program)), tuple([ct is not None for ct in outs])
 
 
 def _run_fixed_part(jaxpr: Jaxpr, inputs: list[Any], recording: Recording) -> Environment:
