@@ -1,6 +1,6 @@
 """Two primitives of one's own, one by its JVP and one by its VJP, checked, and a wrong rule reported.
 
-    python examples/add_a_primitive.py
+Run it: `python examples/add_a_primitive.py`.
 """
 
 import numpy as np

@@ -49,7 +49,7 @@ class ConcretizationTypeError(TypeError):
     the `jit` away: `grad` alone knows its arguments, and Python's control flow works under it.
 
     >>> ft.jit(lambda x: ft.numpy.where(x > 0, x, -x))(-1.0)
-    np.float64(1.0)
+    array(1.)
     """
 
 

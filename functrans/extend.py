@@ -81,9 +81,7 @@ __all__ = [
 Rule = Callable[..., Any]
 
 
-def primitive(
-    fun: Callable[..., Any] | None = None, *, name: str | None = None, elementwise: bool = False
-) -> Any:
+def primitive(fun: Callable[..., Any] | None = None, *, name: str | None = None, elementwise: bool = False) -> Any:
     """A primitive of a function on arrays.
 
     Its positional parameters are operands, arrays or numbers; parameters that are keyword-only are static: hashable
@@ -134,7 +132,7 @@ class ExtendedPrimitive:
             raise TypeError(f"primitive needs a function of arrays, got {fun!r:.80} of type {type(fun).__name__}")
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self.primitive = Primitive(_unused_name(name or getattr(fun, "__name__", type(fun).__name__)))
+        self.primitive = Primitive(_unused_name(name or str(getattr(fun, "__name__", type(fun).__name__))))
         self._signature, self._defaults = _signature(fun)
         self._given_abstract: Rule | None = None
         self._found = functools.lru_cache(maxsize=1024)(self._probe)
@@ -154,7 +152,7 @@ class ExtendedPrimitive:
         return f"<primitive {self.primitive.name}>"
 
     def __reduce__(self) -> str:
-        return self.__qualname__  # type: ignore[attr-defined,no-any-return]
+        return self.__qualname__  # type: ignore[attr-defined]
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The operands in their order, and the static parameters."""
@@ -208,7 +206,9 @@ class ExtendedPrimitive:
         def checked(out: Any, aval: Aval, operands: Sequence[Any]) -> Any:
             out = self._array(out)
             if out.shape != aval.shape or out.dtype != aval.dtype:
-                raise TypeError(f"{name} returned {aval_of(out)}, and {aval} was expected: for ones, or by def_abstract")
+                raise TypeError(
+                    f"{name} returned {aval_of(out)}, and {aval} was expected: it gave that for ones, or def_abstract did"
+                )
             # What is, or lies in, somebody else's memory must not become a result.
             return out.copy() if any([out is x for x in operands]) or getattr(out, "base", None) is not None else out
 
@@ -230,8 +230,10 @@ class ExtendedPrimitive:
 
         def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
             if len(rules) != len(primals):
-                raise TypeError(f"{self.primitive.name} was called with {len(primals)} operands, but def_jvp was given "
-                                f"{len(rules)} rules: it needs one for each operand (None: no derivative)")
+                raise TypeError(
+                    f"{self.primitive.name} was called with {len(primals)} operands, but def_jvp was given "
+                    f"{len(rules)} rules: it needs one for each operand (None: no derivative)"
+                )
             out = self.primitive.bind(*primals, **params)
             total: list[Any] | None = None
             for rule, t in zip(rules, tangents, strict=True):
@@ -251,8 +253,13 @@ class ExtendedPrimitive:
         def tangents_of(t: Any, *rest: Any) -> list[Any]:
             own, operands = rest[: len(outs)], rest[len(outs) :]
             dots = rule(t, own if isinstance(out, tuple) else own[0], *operands, **params)
-            return _fitted_all(dots, [aval_of(x) for x in outs], f"the JVP rule of primitive {self.primitive.name!r}",
-                               "tangent", "result")
+            return _fitted_all(
+                dots,
+                [aval_of(x) for x in outs],
+                f"the JVP rule of primitive {self.primitive.name!r}",
+                "tangent",
+                "result",
+            )
 
         return _staged(tangents_of, (t, *outs, *primals), f"the JVP rule of primitive {self.primitive.name!r}")
 
@@ -309,8 +316,10 @@ class ExtendedPrimitive:
             avals = [aval_of(x) for x in operands]
             outs = self._abstract(*avals, **params)
             several = isinstance(outs, tuple)
-            cts = [zeros_like(aval) if c is None else c
-                   for c, aval in zip(ct if several else (ct,), outs if several else (outs,), strict=True)]
+            cts = [
+                zeros_like(aval) if c is None else c
+                for c, aval in zip(ct if several else (ct,), outs if several else (outs,), strict=True)
+            ]
             defined = [x for x in operands if type(x) is not UndefinedPrimal]
 
             def cotangents_of(*inputs: Any) -> list[Any]:
@@ -376,8 +385,10 @@ def _staged(function: Callable[..., Sequence[Any]], inputs: tuple[Any, ...], wha
         program, values = recording.close(present)
     closed_over = values[len(inputs) :]
     if any([type(x) is Tracer for x in closed_over]):
-        raise TypeError(f"{what} closes over a traced value. A rule computes with its arguments: make the value an "
-                        "operand of the primitive")
+        raise TypeError(
+            f"{what} closes over a traced value. A rule computes with its arguments: make the value an "
+            "operand of the primitive"
+        )
     constants = [constant_p.bind(value=Constant(x)) for x in closed_over]
     results = iter(eval_jaxpr(inline(program), [*inputs, *constants]))
     return [None if x is None else next(results) for x in outs]
@@ -386,8 +397,9 @@ def _staged(function: Callable[..., Sequence[Any]], inputs: tuple[Any, ...], wha
 def _fitted_all(given: Any, avals: Sequence[Aval], what: str, kind: str, of: str) -> list[Any]:
     values = list(given) if isinstance(given, (tuple, list)) else [given]
     if len(values) != len(avals):
-        raise TypeError(f"{what} must return {len(avals)} {kind}s, one for each {of} (None for zero), and returned "
-                        f"{len(values)}")
+        raise TypeError(
+            f"{what} must return {len(avals)} {kind}s, one for each {of} (None for zero), and returned {len(values)}"
+        )
     return [
         _fitted(x, aval, what, kind, f"{of} {i}" if len(avals) > 1 else f"the {of}")
         for i, (x, aval) in enumerate(zip(values, avals, strict=True))

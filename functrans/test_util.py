@@ -123,8 +123,13 @@ def _derivative(f: Differentiated, mode: str) -> Differentiated:
         return tuple(f.forward(xs, direction) if mode == FORWARD else f.backward(xs, cts))
 
     return replace(
-        f, name=f"the {_MODE_NAMES[mode]} of {f.name}", call=call, given=f.xs, order=f.order + 1,
-        forward=forward_of(call), backward=reverse_of(call),
+        f,
+        name=f"the {_MODE_NAMES[mode]} of {f.name}",
+        call=call,
+        given=f.xs,
+        order=f.order + 1,
+        forward=forward_of(call),
+        backward=reverse_of(call),
     )
 
 
@@ -142,8 +147,10 @@ def _message(f: Differentiated, mode: str, mismatch: Mismatch) -> str:
     elif mismatch.settled:
         head, explained = f"{what} is wrong", mismatch.pattern
     else:
-        head = f"{what} cannot be confirmed: finite differences do not settle on a value there, as where a " \
+        head = (
+            f"{what} cannot be confirmed: finite differences do not settle on a value there, as where a "
             "function jumps, has a pole or is noisy. Check at another point"
+        )
         explained = None
     lines = [f"{head}{f': it {explained}' if explained else ''}"]
     if blamed is not None:

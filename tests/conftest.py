@@ -1,4 +1,7 @@
-"""Hypothesis profiles: `ci` is short and repeatable, `HYPOTHESIS_PROFILE=long` searches. Every program is type-checked."""
+"""Hypothesis profiles: `ci` is short and repeatable, `HYPOTHESIS_PROFILE=long` searches.
+
+Every program that a test makes is type-checked.
+"""
 
 import os
 

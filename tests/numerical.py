@@ -83,7 +83,9 @@ def directional_derivative(f: Callable[..., Sequence[Any]], xs: Sequence[Any], v
 
 def pairing(cts: Sequence[Any], tangents: Sequence[Any]) -> float:
     """The real part of the sum of products, without conjugation: what transposing a real-linear map keeps."""
-    return float(np.sum([np.sum(np.real(np.multiply(c, t, dtype=complex))) for c, t in zip(cts, tangents, strict=True)]))
+    return float(
+        np.sum([np.sum(np.real(np.multiply(c, t, dtype=complex))) for c, t in zip(cts, tangents, strict=True)])
+    )
 
 
 def assert_close(actual: Sequence[Any], expected: Sequence[Any], tolerance: float) -> None:

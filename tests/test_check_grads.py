@@ -282,7 +282,7 @@ def test_check_jvp() -> None:
 
 def test_check_vjp() -> None:
     check_vjp(f_of_two, partial(ft.vjp, f_of_two), (X, X))
-    with pytest.raises(AssertionError, match="of x: it gives 1, .*"):
+    with pytest.raises(AssertionError, match="of x: it gives 1, "):
         check_vjp(f_of_two, lambda *p: (f_of_two(*p), lambda ct: (ct, np.sin(p[0]) * ct)), (X, X))
 
 

@@ -118,7 +118,9 @@ def test_all_transformations() -> None:
     sigmoid = 1 / (1 + np.exp(-X))
     np.testing.assert_allclose(ft.vmap(ft.grad(softplus))(X), sigmoid, rtol=1e-14)
     np.testing.assert_allclose(ft.jit(ft.vmap(ft.grad(softplus)))(X), sigmoid, rtol=1e-14)
-    np.testing.assert_allclose(np.diag(ft.hessian(lambda x: np.sum(softplus(x)))(X)), sigmoid * (1 - sigmoid), rtol=1e-13)
+    np.testing.assert_allclose(
+        np.diag(ft.hessian(lambda x: np.sum(softplus(x)))(X)), sigmoid * (1 - sigmoid), rtol=1e-13
+    )
     np.testing.assert_allclose(ft.jvp(softplus, (X,), (X,))[1], sigmoid * X, rtol=1e-14)
 
 
@@ -287,18 +289,21 @@ def test_without_a_derivative() -> None:
 def test_a_cotangent_of_the_wrong_shape() -> None:
     function = extend.primitive(lambda x: np.sum(x), name="wrong_shape")
     function.def_vjp(lambda ct, out, x: ct * np.ones((2, 3)))
-    with pytest.raises(TypeError, match=r"the VJP rule of primitive 'wrong_shape' gave a cotangent float64\[2,3\] "
-                                        r"for the operand, which is float64\[3\]"):
+    with pytest.raises(
+        TypeError,
+        match=r"the VJP rule of primitive 'wrong_shape' gave a cotangent float64\[2,3\] "
+        r"for the operand, which is float64\[3\]",
+    ):
         ft.grad(function)(X)
 
 
 def test_the_wrong_number_of_rules_or_cotangents() -> None:
     product = extend.primitive(lambda x, y: x * y, name="one_rule_for_two")
     product.def_jvp(lambda t, out, x, y: t * y)
-    with pytest.raises(TypeError, match="called with 2 operands, but def_jvp was given 1 rules"):
+    with pytest.raises(TypeError, match=r"called with 2 operands, but def_jvp was given 1 rules"):
         ft.grad(product)(1.0, 2.0)
     product.def_vjp(lambda ct, out, x, y: ct * y)
-    with pytest.raises(TypeError, match="must return 2 cotangents, one for each operand .* and returned 1"):
+    with pytest.raises(TypeError, match=r"must return 2 cotangents, one for each operand .* and returned 1"):
         ft.grad(product)(1.0, 2.0)
 
 

@@ -112,8 +112,9 @@ def programs(draw: st.DrawFn) -> RandomProgram:
     names = [*UNARY, *BINARY, *STRUCTURE, "where"]
     for _ in range(draw(st.integers(1, 12))):
         name = draw(st.sampled_from(names))
-        inputs = tuple([len(values) - 1 - draw(st.integers(0, min(3, len(values) - 1)))
-                        for _ in range(2 if name in BINARY else 1)])
+        inputs = tuple(
+            [len(values) - 1 - draw(st.integers(0, min(3, len(values) - 1))) for _ in range(2 if name in BINARY else 1)]
+        )
         with np.errstate(all="ignore"):
             out = allowed(name, [values[i] for i in inputs])
         if out is None:
@@ -124,7 +125,7 @@ def programs(draw: st.DrawFn) -> RandomProgram:
     return RandomProgram(shapes, tuple(steps), draw(st.integers(0, 2**32 - 1)))
 
 
-examples = settings(max_examples=8 * settings().max_examples)
+examples = settings(max_examples=16 * settings().max_examples)
 
 
 def loss_of(f: RandomProgram) -> Callable[..., Any]:
@@ -165,7 +166,9 @@ def test_first_derivatives(f: RandomProgram) -> None:
     assert_close(ft.jit(lambda *xs: ft.jvp(f, xs, v)[1])(*xs), dot, 1e-13)
     ct = direction(rng, [np.asarray(y) for y in out])
     cts = ft.vjp(f, *xs)[1](tuple(ct))
-    assert abs(pairing(ct, dot) - pairing(cts, v)) < 1e-11 * (1 + pairing([np.abs(c) for c in ct], [np.abs(t) for t in dot]))
+    assert abs(pairing(ct, dot) - pairing(cts, v)) < 1e-11 * (
+        1 + pairing([np.abs(c) for c in ct], [np.abs(t) for t in dot])
+    )
 
 
 @examples

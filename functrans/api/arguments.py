@@ -132,7 +132,7 @@ def value_of_leaf(leaf: Any) -> tuple[Aval | None, Any]:
     if isinstance(leaf, (bool, int, float, complex)) and not isinstance(leaf, np.generic):
         aval = aval_of(leaf)
         try:
-            return aval, np.asarray(leaf, aval.dtype)
+            return aval, aval.dtype.type(leaf)
         except OverflowError:
             raise TypeError(f"the integer {leaf} does not fit into {aval.dtype.name}") from None
     if isinstance(leaf, (np.ndarray, np.generic)):

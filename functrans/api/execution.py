@@ -8,14 +8,19 @@ from typing import Any
 from functrans.backends.interpreter import run
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.recording import recording_for
+from functrans.core.tracer import Tracer
 from functrans.ops.calls import call_p
 
 __all__ = ["run_program"]
 
 
 def run_program(jaxpr: Jaxpr, values: Sequence[Any]) -> Sequence[Any]:
-    """The outputs of a program on values of its inputs, which may be tracers of a recording."""
+    """The outputs of a program on values of its inputs, which may be tracers of a recording.
+
+    They are never weak: run on arrays, a program gives arrays.
+    """
     recording = recording_for(values)
     if recording is None:
         return run(jaxpr, values)
-    return recording.record(call_p.operation(jaxpr.in_avals, {"jaxpr": jaxpr}), values)  # type: ignore[no-any-return]
+    outs = recording.record(call_p.operation(jaxpr.in_avals, {"jaxpr": jaxpr}), values)
+    return [Tracer(x.recording, x.atom, x.aval.strong) if x.aval.weak else x for x in outs]

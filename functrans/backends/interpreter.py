@@ -182,7 +182,8 @@ def _identity(x: Any) -> Any:
 
 
 def _copy(x: Any) -> Any:
-    return x.copy() if type(x) is np.ndarray else x
+    # A 0-d result is a NumPy scalar, as most of NumPy's own are; those cannot be written to, so need no copy.
+    return x if type(x) is not np.ndarray else x.copy() if x.shape else x[()]
 
 
 def _memory_owners(jaxpr: Jaxpr) -> Callable[[Atom], Any]:

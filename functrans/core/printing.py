@@ -57,7 +57,7 @@ class _Names:
 
     def __getitem__(self, atom: Any) -> str:
         if type(atom) is int:
-            return self._names[atom]
+            return self._names.get(atom, f"?{atom}")  # an ill-typed program is printed too
         return f"{_format_value(atom.value)}:{format_aval(atom.aval)}"
 
     def typed(self, atom: int) -> str:

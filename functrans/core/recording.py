@@ -115,7 +115,8 @@ class Recording:
         avals: the avals of the inputs.
         values: their values, `UNKNOWN` for those that have none. Arrays are read-only while the recording is open.
         staging: whether it takes every operation while it is the innermost.
-        literals: whether Python floats become literals of the program (else each use is one more input).
+        literals: whether Python floats become literals of the program (else each use is one more input), as they do
+            in a recording inside of one for which that holds.
         describe_input: gives the name of an input, for messages.
         differentiated: the numbers of the inputs with respect to which the program will be differentiated.
     """
@@ -157,7 +158,8 @@ class Recording:
         self.known = list(values)
         self.n_inputs = len(self.avals)
         self.staging = staging
-        self.literals = literals
+        stack = _staging.stack
+        self.literals = literals or (bool(stack) and stack[-1].literals)
         self.differentiated = differentiated
         self.serial = next(_serials)
         self.closed = False

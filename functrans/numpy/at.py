@@ -19,7 +19,7 @@ from functrans.core.jaxpr import Literal
 from functrans.core.recording import staging_open
 from functrans.core.tracer import Tracer
 from functrans.numpy.dispatch import record_call
-from functrans.numpy.indexing import PROMISE, Indices, getitem, index_columns, indices_of
+from functrans.numpy.indexing import PROMISE, Indices, check_not_empty, getitem, index_columns, indices_of
 from functrans.numpy.promotion import broadcast_to
 from functrans.numpy.registry import as_operand, has_tracer
 from functrans.numpy.selection import BATCH, NEW, Selection
@@ -173,12 +173,13 @@ class IndexUpdate:
     ) -> Any:
         """The array with `x[index] = function(x[index])`, where the function works element by element.
 
-        It is applied once to each element, even to those that are named more than once (JAX applies it repeatedly).
+        It is applied once to each element, even to those that are named more than once (JAX applies it repeatedly);
+        with a mask that has no values yet to all elements, of which those are taken that the mask selects.
         """
         x, mask = self.array, _whole_mask(self.index, self.array.shape)
         if type(mask) is Tracer and mask.recording.unknown_input(mask.atom) is not None:
             values = _checked(function(x), x, "apply")
-            return record_call(_where, (x, mask, values), ("set",))
+            return record_call(_chosen, (x, mask, values))
         loose = _mode(mode) != PROMISE
         part = self.get(mode="clip" if loose else None)
         return self.set(function(part), mode=mode, unique_indices=unique_indices)
@@ -340,6 +341,12 @@ def _where(x: Any, mask: Any, values: Any, op: str) -> Any:
     return lax.select(mask, _COMBINE[op](base, values), x)
 
 
+def _chosen(x: Any, mask: Any, values: Any) -> Any:
+    """Values in the shape of the array where a mask of its first axes is True, else the array."""
+    values = broadcast_to(lax.convert_element_type(values, x.dtype), x.shape)
+    return lax.select(lax.broadcast_in_dim(mask, x.shape, range(mask.ndim)), values, x)
+
+
 def _without_leading(values: Any, ndim: int) -> Any:
     """Values without axes of length 1 in front that are too many."""
     extra = values.ndim - ndim
@@ -405,6 +412,8 @@ def _scattered(x: Any, *operands: Any) -> Any:
     *arrays, values, op, key, counted, unique, mode, with_derivative = operands
     selection = Selection.of(x.shape, key)
     updates = _fitted(lax.convert_element_type(values, x.dtype), selection)
+    if mode != "drop":
+        check_not_empty(selection)
     if 0 in updates.shape or 0 in x.shape:
         return x
     merged, target = lax.reshape(x, selection.merged), _target(selection)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from functrans import lax
+from functrans.core.aval import aval_of
 from functrans.numpy.promotion import broadcast_arrays, broadcast_to, filled, like, promote, promote_for, same_dtype, strong
 from functrans.numpy.registry import as_operand, implements, lengths_of, record
 from functrans.numpy.taking import nonzero
@@ -79,6 +80,10 @@ def clip(
     """`numpy.clip`: the elements, those outside of an interval moved to its end."""
     low = min if a_min is np._NoValue else a_min
     high = max if a_max is np._NoValue else a_max
+    dtype = aval_of(as_operand(a)).dtype
+    if dtype.kind in "iu":  # Python ints beyond the dtype bound nothing
+        low = None if type(low) is int and low <= np.iinfo(dtype).min else low
+        high = None if type(high) is int and high >= np.iinfo(dtype).max else high
     bounds = [x for x in (low, high) if x is not None]
     return record(_clip, (a, *bounds), low is not None, high is not None)
 
@@ -277,6 +282,8 @@ def array_equiv(a1: Any, a2: Any) -> Any:
 
 def _is_infinity(value: float) -> Callable[[Any], Any]:
     def function(x: Any) -> Any:
+        if x.dtype.kind == "c":
+            raise TypeError(f"This operation is not supported for {x.dtype.name} values because it would be ambiguous.")
         return lax.eq(strong(x), like(value, x)) if x.dtype.kind == "f" else filled(False, x.shape, np.bool_)
 
     return function

@@ -329,8 +329,8 @@ def linspace(
 
 def _linspace(start: Any, stop: Any, num: int, endpoint: bool, dtype: np.dtype[Any] | None) -> Any:
     parts = num - 1 if endpoint else num
-    wide = np.result_type(start.dtype, stop.dtype, np.float64) if _weak_or_whole(start, stop) else np.result_type(
-        start.dtype, stop.dtype)
+    wide = result_type(start.aval, stop.aval)
+    wide = wide if wide.kind in "fc" else np.dtype(np.float64)
     first, last = broadcast_arrays(convert_element_type(start, wide), convert_element_type(stop, wide))
     delta = lax.sub(last, first)
     step = lax.div(delta, like(parts, delta)) if parts > 0 else like(np.nan, delta)
@@ -405,7 +405,7 @@ def _imag(x: Any) -> Any:
 
 def _angle(x: Any, degrees: bool) -> Any:
     if x.dtype.kind != "c":
-        x = convert_element_type(x, loop_dtypes(np.arctan2, (x.aval.strong, x.aval.strong))[0])
+        x = convert_element_type(x, loop_dtypes(np.arctan2, (aval_of(0), x.aval.strong))[0])
     out = lax.atan2(_imag(x), _real(x))
     return lax.mul(out, like(180 / np.pi, out)) if degrees else out
 

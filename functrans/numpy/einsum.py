@@ -27,7 +27,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @implements(np.einsum)
-def einsum(*operands: Any, out: Any = None, optimize: Any = "greedy", dtype: Any = None, **kwargs: Any) -> Any:
+def einsum(*operands: Any, out: Any = None, optimize: Any = "greedy", dtype: Any = None) -> Any:
     """`numpy.einsum`: sums of products, in Einstein's notation (`"ij,jk->ik"`), with `...` and the form with lists.
 
     Raises:

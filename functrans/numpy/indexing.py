@@ -29,6 +29,7 @@ from functrans.numpy.selection import BATCH, NEW, Integer, Key, Range, Selection
 __all__ = [
     "PROMISE",
     "Indices",
+    "check_not_empty",
     "count_from_end",
     "getitem",
     "index_columns",
@@ -67,6 +68,8 @@ def getitem(x: Any, index: Any) -> Any:
         key = _plain_key((index,))
     if key is not None:
         return record_call(_part, (x,), key)
+    if kind is Tracer and index.dtype.kind in "iu":
+        return record_call(_items, (x, index), ((("array", index.shape),), (False,), PROMISE, None))
     return select_items(x, indices_of(index, x.shape))
 
 
@@ -129,17 +132,18 @@ def indices_of(index: Any, shape: tuple[int, ...], checked: bool = True) -> Indi
         IndexError, NonConcreteBooleanIndexError: see `getitem`.
     """
     arrays: list[Any] = []
-    key = tuple([_item(item, arrays) for item in (index if isinstance(index, tuple) else (index,))])
+    items = index if isinstance(index, tuple) else (index,)
+    plain = _plain_key(items)
+    if plain is not None:
+        return Indices(plain, (), ())
+    key = tuple([_item(item, arrays) for item in items])
     selection = Selection.of(shape, key)
     kinds = [item[0] for item in key if type(item) is tuple and item[0] in ("array", "mask")]
     counted = []
     for i, (kind, axis) in enumerate(zip(kinds, selection.array_axes, strict=True)):
         n, original = selection.merged[axis], selection.original[axis]
-        if checked and kind == "array":
-            if n == 0 and prod(selection.batch or ()) > 0:
-                raise IndexError(f"index is out of bounds for axis {original} with size 0")
-            if type(arrays[i]) is not Tracer:
-                arrays[i] = _inside(arrays[i], n, original, shape)
+        if checked and kind == "array" and type(arrays[i]) is not Tracer:
+            arrays[i] = _inside(arrays[i], n, original, shape)
         counted.append(kind == "mask" or (checked and type(arrays[i]) is not Tracer))
     if len(arrays) > 1 and all(counted):
         return Indices(key, (_stacked(arrays, selection.batch),), None)
@@ -292,9 +296,11 @@ def _items(x: Any, *operands: Any) -> Any:
     *arrays, key, counted, mode, fill_value = operands
     selection = Selection.of(x.shape, key)
     fill = None if fill_value is None else np.frombuffer(fill_value, x.dtype)[0]
+    if mode != "fill":
+        check_not_empty(selection)
     if prod(selection.shape) == 0:
         return Literal(0, Aval(selection.shape, x.dtype))
-    if any([selection.merged[d] == 0 for d in selection.array_axes]):  # so mode is "fill": see `indices_of`
+    if any([selection.merged[d] == 0 for d in selection.array_axes]):  # so mode is "fill"
         return Literal(fill, Aval(selection.shape, x.dtype))
     cut = _cut(x, selection)
     if not selection.array_axes:
@@ -306,6 +312,13 @@ def _items(x: Any, *operands: Any) -> Any:
     sizes = tuple([1 if d in indexed else n for d, n in enumerate(cut.shape)])
     taken = lax.gather(cut, vectors, numbers, sizes, mode=mode, fill_value=fill, unique_indices=selection.distinct)
     return _with_new_axes(taken, selection)
+
+
+def check_not_empty(selection: Selection) -> None:
+    """Raise `IndexError` if there is an index for an axis without elements."""
+    for d in selection.array_axes:
+        if selection.merged[d] == 0 and prod(selection.batch or ()) > 0:
+            raise IndexError(f"index is out of bounds for axis {selection.original[d]} with size 0")
 
 
 def _cut(x: Any, selection: Selection) -> Any:

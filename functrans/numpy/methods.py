@@ -63,7 +63,7 @@ def _copy(self: Tracer, order: str = "C") -> Any:
 
 def _conj(self: Tracer) -> Any:
     """`numpy.ndarray.conj`: the complex conjugate."""
-    return record_call(UFUNCS[np.conjugate], (self,))
+    return record_call(UFUNCS[np.conjugate], (self,)) if self.aval.dtype.kind == "c" else self
 
 
 def _refused(rewrite: str) -> Callable[..., NoReturn]:

@@ -39,10 +39,14 @@ __all__ = [
 # Differences
 
 
+def _neighbours(x: Any, axis: int) -> tuple[Any, Any]:
+    """All elements along an axis but the first, and all but the last."""
+    n = x.shape[axis]
+    return slice_in_dim(x, min(1, n), n, axis=axis), slice_in_dim(x, 0, max(n - 1, 0), axis=axis)
+
+
 def _difference(x: Any, axis: int) -> Any:
-    upper, lower = slice_in_dim(x, 1, None, axis=axis), slice_in_dim(x, 0, max(x.shape[axis] - 1, 0), axis=axis)
-    if x.shape[axis] == 0:
-        upper = lower
+    upper, lower = _neighbours(x, axis)
     return lax.ne(upper, lower) if x.dtype.kind == "b" else lax.sub(upper, lower)
 
 
@@ -79,9 +83,15 @@ def _spread(x: Any, shape: tuple[int, ...]) -> Any:
     return broadcast_to(strong(x), shape)
 
 
+def _number(x: Any) -> Any:
+    if x.dtype.kind == "b":
+        raise TypeError("booleans cannot be subtracted: convert them to a number before")
+    return x
+
+
 def _ediff1d(*operands: Any) -> Any:
     *arrays, has_end, has_begin = operands
-    x = reshape(strong(arrays[0]), (prod(arrays[0].shape),))
+    x = _number(reshape(strong(arrays[0]), (prod(arrays[0].shape),)))
     ends = [convert_element_type(reshape(e, (prod(e.shape),)), x.dtype) for e in arrays[1:]]
     end, begin = ends[:has_end], ends[has_end:]
     pieces = [*begin, _difference(x, 0), *end]
@@ -97,7 +107,8 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 
 def _gradient_along(x: Any, spacing: Any, axis: int, edge_order: int) -> Any:
     """The derivative along an axis, by central differences inside and one-sided ones at the ends."""
-    x = convert_element_type(x, np.float64) if x.dtype.kind in "iub" else strong(x)
+    x = _number(x)
+    x = convert_element_type(x, np.float64) if x.dtype.kind in "iu" else strong(x)
     n = x.shape[axis]
     if n < edge_order + 1:
         raise ValueError("Shape of array too small to calculate a numerical gradient, "
@@ -158,10 +169,9 @@ def _trapezoid(*operands: Any) -> Any:
         steps = _difference(moveaxis(spacing, axis, last), last)
     else:
         steps = spacing
-    upper, lower = slice_in_dim(y, 1, None, axis=last), slice_in_dim(y, 0, max(y.shape[last] - 1, 0), axis=last)
-    if y.dtype.kind == "b":
-        upper, lower = (convert_element_type(part, np.float64) for part in (upper, lower))
-    areas = broadcast_arrays(*promote(steps, lax.add(upper, lower)))
+    upper, lower = _neighbours(y, last)
+    sums = lax.bitwise_or(upper, lower) if y.dtype.kind == "b" else lax.add(upper, lower)
+    areas = broadcast_arrays(*promote(steps, sums))
     areas = [convert_element_type(x, np.float64) if x.dtype.kind in "iub" else strong(x) for x in areas]
     return reduce_sum(lax.div(lax.mul(*areas), like(2, areas[0])), (last,))
 
@@ -174,10 +184,10 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> Any:
 
 def _unwrap(x: Any, period: Any, *rest: Any) -> Any:
     *discont, axis = rest
-    dtype = result_type(x.aval, period.aval)
+    jump, n = _difference(x, axis), x.shape[axis]  # in the dtype of x, as NumPy takes it
+    dtype = result_type(jump.aval, period.aval)
     whole = dtype.kind in "iu"
-    x, n = convert_element_type(x, dtype), x.shape[axis]
-    jump = _difference(x, axis)
+    x, jump = convert_element_type(x, dtype), convert_element_type(jump, dtype)
     period = broadcast_to(convert_element_type(period, dtype), jump.shape)
     half = lax.floor_divide(period, like(2, period)) if whole else lax.div(period, like(2, period))
     low = lax.neg(half)
@@ -188,6 +198,8 @@ def _unwrap(x: Any, period: Any, *rest: Any) -> Any:
     correction = lax.sub(wrapped, jump)
     limit = broadcast_to(convert_element_type(discont[0], dtype), jump.shape) if discont else half
     correction = lax.select(lax.lt(lax.abs(jump), limit), like(0, jump), correction)
+    if not n:
+        return x
     rest_of = lax.add(slice_in_dim(x, 1, n, axis=axis), lax.cumsum(correction, axis))
     return lax.concatenate([slice_in_dim(x, 0, 1, axis=axis), rest_of], axis)
 
@@ -281,22 +293,17 @@ def _correlation(x: Any, y: Any, mode: str, convolution: bool) -> Any:
         raise ValueError("convolve and correlate need vectors that are not empty")
     if not convolution and y.dtype.kind == "c":
         y = lax.conj(y)
-    kernel = lax.rev(y, (0,)) if convolution else y
     swapped = y.shape[0] > x.shape[0]
-    long, short = (kernel, x) if swapped else (x, kernel)
+    long, short = (y, x) if swapped else (x, y)
+    if convolution:
+        short, swapped = lax.rev(short, (0,)), False
     n, m = long.shape[0], short.shape[0]
-    low, high = {"full": (m - 1, m - 1), "valid": (0, 0), "same": _same(m, swapped, convolution)}[mode]
+    low, high = {"full": (m - 1, m - 1), "valid": (0, 0), "same": (m // 2, m - 1 - m // 2)}[mode]
     padded = lax.pad(long, 0, [(low, high, 0)])
     count = n + low + high - m + 1
     starts = lax.add(lax.broadcasted_iota(np.int64, (count, m), 0), lax.broadcasted_iota(np.int64, (count, m), 1))
     out = dot_general(_elements(padded, starts), short, (((1,), (0,)), ((), ())))
     return lax.rev(out, (0,)) if swapped else out
-
-
-def _same(m: int, swapped: bool, convolution: bool) -> tuple[int, int]:
-    # NumPy's C code puts the shorter half in front; after the exchange of the vectors all is read backwards.
-    low = m // 2
-    return (m - 1 - low, low) if swapped else (low, m - 1 - low)
 
 
 @implements(np.convolve)
@@ -329,7 +336,7 @@ def _vector(x: Any) -> Any:
 
 
 def _polyval(p: Any, x: Any) -> Any:
-    p, x = promote(p, x)
+    p, x = same_dtype((p, x))
     out = like(0, x)
     for i in range(p.shape[0]):
         coefficient = broadcast_to(reshape(slice_in_dim(p, i, i + 1), ()), x.shape)

@@ -113,9 +113,13 @@ _UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": 
 _power, _reflected_power = _operator(np.power)
 
 
+_LARGEST_POWER = (64, 3)
+"""Up to which power numbers are multiplied; not so many times in 16 bits, which NumPy computes in 32."""
+
+
 def _integer_power(x: Any, n: int) -> Any:
-    weak_int = aval_of(n)
-    dtype = loop_dtypes(np.power, (x.aval, weak_int))[0]
+    squares_booleans = n == 2 and x.dtype.kind == "b"  # NumPy takes x**2 for np.square(x), whose least loop is int8
+    dtype = loop_dtypes(np.square, (x.aval,))[0] if squares_booleans else loop_dtypes(np.power, (x.aval, aval_of(n)))[0]
     if dtype.kind in "iu" and n < 0:
         raise ValueError("Integers to negative integer powers are not allowed.")
     return lax.integer_pow(convert_element_type(x, dtype, x.aval.weak), n)
@@ -130,7 +134,10 @@ def _pow(x: Any, y: Any, modulus: Any = None) -> Any:
     if modulus is not None:
         return NotImplemented
     if type(y) is int:
-        return record_call(_integer_power, (x,), (y,))
+        if abs(y) <= _LARGEST_POWER[x.aval.dtype.itemsize == 2]:
+            return record_call(_integer_power, (x,), (y,))
+        if x.aval.dtype.kind in "iu" and y < 0:
+            raise ValueError("Integers to negative integer powers are not allowed.")
     if type(y) is float and y in (2.0, 0.5) and x.aval.dtype.kind in "fc":  # as NumPy's arrays do
         return record_call(_root, (x,)) if y == 0.5 else record_call(_integer_power, (x,), (2,))
     return _power(x, y)

@@ -11,7 +11,7 @@ import numpy as np
 
 from functrans import lax
 from functrans.numpy.promotion import broadcast_to, filled, like, strong
-from functrans.numpy.registry import axes_of, axis_of, dtype_of, implements, lengths_of, record
+from functrans.numpy.registry import axes_of, axis_of, dtype_of, implements, lengths_of, record, reduced_axes
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.shape import expand_dims, reduce_sum, reshape
 
@@ -206,7 +206,7 @@ def reduce(
     ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
 ) -> Any:
     """Record `ufunc.reduce(a, axis, ...)`."""
-    axes = axes_of(axis, len(lengths_of(a)))
+    axes = reduced_axes(axis, len(lengths_of(a)))
     operands = [a]
     has_where, has_initial = where is not True, initial is not None and initial is not np._NoValue
     operands += [where] if has_where else []

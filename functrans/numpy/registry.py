@@ -36,6 +36,7 @@ __all__ = [
     "implements",
     "lengths_of",
     "record",
+    "reduced_axes",
     "refuse_out",
     "shape_of",
 ]
@@ -75,9 +76,9 @@ def implements(*numpy_functions: Callable[..., Any]) -> Callable[[F], F]:
     numpy_function = numpy_functions[0]
 
     def decorate(recorded: F) -> F:
-        names = list(inspect.signature(recorded).parameters)
-        position = names.index("out") if "out" in names else None
-        known = frozenset(names)
+        parameters = list(inspect.signature(recorded).parameters.values())
+        known = None if any([p.kind is p.VAR_KEYWORD for p in parameters]) else frozenset([p.name for p in parameters])
+        position = next((i for i, p in enumerate(parameters) if p.name == "out" and p.kind is not p.KEYWORD_ONLY), None)
 
         def entry(*args: Any, **kwargs: Any) -> Any:
             if kwargs:
@@ -103,7 +104,7 @@ def implements(*numpy_functions: Callable[..., Any]) -> Callable[[F], F]:
     return decorate
 
 
-def _checked(name: str, kwargs: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+def _checked(name: str, kwargs: dict[str, Any], known: frozenset[str] | None) -> dict[str, Any]:
     """The keywords that a function has a use for."""
     kept = {}
     for key, value in kwargs.items():
@@ -111,7 +112,7 @@ def _checked(name: str, kwargs: dict[str, Any], known: frozenset[str]) -> dict[s
             continue
         if key == "out" and value is not None:
             refuse_out(name)
-        if key in known:
+        if known is None or key in known:
             kept[key] = value
         elif key not in _HARMLESS or not any([value is x or value == x for x in _HARMLESS[key]]):
             raise TypeError(f"{name}: the keyword {key}={value!r:.40} is not supported inside of a program")
@@ -195,6 +196,11 @@ def axes_of(axis: Any, ndim: int, all_if_none: bool = True) -> tuple[int, ...]:
     if isinstance(axis, (list, Tracer)):
         axis = index(axis) if isinstance(axis, Tracer) else tuple(axis)
     return tuple(sorted(normalize_axis_tuple(axis, ndim)))
+
+
+def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Axes as `axes_of`, but that NumPy lets a 0-d array be reduced over its axis 0."""
+    return () if not ndim and type(axis) is int and axis in (0, -1) else axes_of(axis, ndim)
 
 
 def axis_of(axis: Any, ndim: int) -> int:

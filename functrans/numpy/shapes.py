@@ -13,7 +13,7 @@ import numpy as np
 from functrans import dtypes, lax
 from functrans.numpy.promotion import broadcast_to as broadcast_operand
 from functrans.numpy.promotion import filled, like, strong
-from functrans.numpy.registry import axes_of, axis_of, implements, lengths_of, record, shape_of
+from functrans.numpy.registry import axes_of, axis_of, implements, lengths_of, record, reduced_axes, shape_of
 from functrans.ops.joining import concatenate as join
 from functrans.ops.shape import expand_dims as expand
 from functrans.ops.shape import reshape as reshape_array
@@ -249,7 +249,7 @@ def _squeeze(x: Any, axes: tuple[int, ...]) -> Any:
 def squeeze(a: Any, axis: Any = None) -> Any:
     """`numpy.squeeze`: without axes of length 1, all or some."""
     lengths = lengths_of(a)
-    axes = axes_of(axis, len(lengths))
+    axes = reduced_axes(axis, len(lengths))
     if axis is None:
         axes = tuple([d for d in axes if lengths[d] == 1])
     elif builtins.any([lengths[d] != 1 for d in axes]):

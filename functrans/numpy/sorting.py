@@ -45,13 +45,15 @@ def _argsort_along(x: Any, axis: int) -> Any:
     return lax.argsort(x, axis)
 
 
+def _first_place(x: Any) -> Any:
+    return filled(0, (), np.int64)
+
+
 _SORT, _ARGSORT = _flat_or_along(_sort_along), _flat_or_along(_argsort_along)
 
 
 def _along(function: Callable[..., Any], a: Any, axis: Any) -> Any:
     lengths = lengths_of(a)
-    if axis is not None and not lengths:
-        raise np.exceptions.AxisError(axis, 0)
     return record(function, (a,), None if axis is None else axis_of(axis, len(lengths)))
 
 
@@ -64,6 +66,8 @@ def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable:
 @implements(np.argsort)
 def argsort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
     """`numpy.argsort`: the indices that sort, equal elements in their order."""
+    if not lengths_of(a) and axis in (0, -1):
+        return record(_first_place, (a,))
     return _along(_ARGSORT, a, axis)
 
 
@@ -162,7 +166,7 @@ def _digitize(x: Any, bins: Any, right: bool) -> Any:
         return _searchsorted(bins, x, not right)
     falls = lax.gt(lax.slice_in_dim(bins, 0, 1), lax.slice_in_dim(bins, n - 1, n))
     rising = _searchsorted(bins, x, not right)
-    falling = lax.sub(like(n, rising), _searchsorted(lax.rev(bins, (0,)), x, right))
+    falling = lax.sub(like(n, rising), _searchsorted(lax.rev(bins, (0,)), x, not right))
     return lax.select(broadcast_in_dim(reshape(falls, ()), x.shape, ()), falling, rising)
 
 

@@ -66,7 +66,7 @@ def take(
         return np.take(a, indices, axis, out, mode or "raise")  # type: ignore[call-overload]
     if out is not None:
         refuse_out("take")
-    array, places = _operand(a), _integers(as_operand(indices))
+    array, places = _operand(a), _integers(indices)
     if axis is None:
         array, axis = record_call(_raveled, (array,)), 0
     else:
@@ -104,9 +104,9 @@ def _clipped(indices: Any, n: int) -> Any:
 
 def _integers(indices: Any) -> Any:
     """Indices as `numpy.take` converts them: also booleans are numbers."""
-    array: Any = indices
-    if type(indices) is not Tracer:
-        array = np.asarray(indices)
+    array = as_operand(indices)
+    if type(array) is not Tracer:
+        array = np.asarray(array)
         if array.size == 0 and not isinstance(indices, np.ndarray):  # an empty list has no dtype of its own
             return array.astype(_INTP)
     kind = array.dtype.kind

@@ -6,6 +6,7 @@ from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Atom, Jaxpr, derived, interned
 from functrans.core.primitive import Primitive
+from functrans.ops.conversion import convert_element_type_p
 from functrans.ops.calls import call_p, jit_p
 from functrans.passes.literals import fold_literals
 
@@ -40,6 +41,8 @@ def _copy_into(
             env.write(_copy_into(builder, eqn.params["jaxpr"], operands, primitives))
         elif (literal := fold_literals(eqn, operands)) is not None:
             env.write([literal])
+        elif eqn.primitive is convert_element_type_p and eqn.in_avals[0].dtype == eqn.out_avals[0].dtype:
+            env.write(operands)  # it changed no more than the weakness, which matters to promotion alone
         else:
             env.write(builder.add(eqn.operation, tuple(operands), eqn.source))
     return env.read_all(jaxpr.outs)

@@ -33,7 +33,7 @@ class Tolerance(NamedTuple):
         rounding = 1e3 * precision
         absolute = 5 * slope.error + rounding * largest(slope.value) if self.atol is None else self.atol
         relative = max(1e-7, rounding) * size if self.rtol is None else self.rtol * size
-        return np.where(np.isfinite(absolute), absolute, 0.0) + relative  # type: ignore[no-any-return]
+        return np.where(np.isfinite(absolute), absolute, 0.0) + relative
 
 
 class Mismatch(NamedTuple):
@@ -116,8 +116,14 @@ def _along(
         bad = wrong & (settled | must_settle)
         if np.any(bad):
             index = tuple(np.argwhere(bad)[0])
-            return Mismatch("along a random direction", dot[index], slope.value[index], float(allowed[index]), None,
-                            settled=bool(settled[index]))
+            return Mismatch(
+                "along a random direction",
+                dot[index],
+                slope.value[index],
+                float(allowed[index]),
+                None,
+                settled=bool(settled[index]),
+            )
     return None
 
 
@@ -138,9 +144,7 @@ def _contracted(cts: list[Array], slopes: list[Slope]) -> Slope:
     )
 
 
-def judge(
-    dot: Array, slope: Slope, precision: float, tolerance: Tolerance, order: int
-) -> tuple[Array, Array, Array]:
+def judge(dot: Array, slope: Slope, precision: float, tolerance: Tolerance, order: int) -> tuple[Array, Array, Array]:
     """Where a derivative is wrong, where finite differences are sure, and what was allowed."""
     allowed = tolerance.allowed(slope, precision)
     with np.errstate(all="ignore"):
@@ -173,12 +177,21 @@ def _entry(f: Differentiated, mode: str, tolerance: Tolerance) -> Mismatch | Non
                 f"{_name('the output' if len(outs) == 1 else f'output {k}', out_index)} by "
                 f"{_name(f.paths[number], index)}{'' if unit == 1 else ' along the imaginary axis'}"
             )
-            mismatch = Mismatch(place, dots[row, column], slope.value[row, column], float(allowed[row, column]),
-                                None, number, bool(settled[row, column]))
+            mismatch = Mismatch(
+                place,
+                dots[row, column],
+                slope.value[row, column],
+                float(allowed[row, column]),
+                None,
+                number,
+                bool(settled[row, column]),
+            )
             if slope.has_kink()[row, column]:
                 left, right = slope.left[row, column], slope.right[row, column]
-                return mismatch._replace(source=f"the slopes to the left and to the right are {left:.6g} and "
-                                                f"{right:.6g}, finite differences give")
+                return mismatch._replace(
+                    source=f"the slopes to the left and to the right are {left:.6g} and "
+                    f"{right:.6g}, finite differences give"
+                )
             right_values = [s.value for s in slopes]
             explained = pattern(_arranged(f, mode, found), _arranged(f, mode, right_values), number, f.paths)
             return mismatch._replace(pattern=explained)
@@ -243,7 +256,7 @@ def _numerical_jacobian(f: Differentiated, number: int, rows: Rows, mode: str, e
 
 
 def _arranged(f: Differentiated, mode: str, jacobians: Sequence[Array]) -> list[Array]:
-    """Jacobians as `pattern` wants them: columns in the shape of the argument, derivatives by complex numbers complex."""
+    """Jacobians as `pattern` wants them: columns in the shape of the argument, and by complex numbers complex."""
     arranged = []
     for x, jacobian in zip(f.xs, jacobians, strict=True):
         if x.dtype.kind == "c" and mode == REVERSE:
@@ -267,7 +280,9 @@ def _in_low_precision(f: Differentiated, mode: str) -> Mismatch | None:
         rough: Sequence[Any] = f.forward(f.given, direction)
     else:
         cts = [np.asarray(ct, np.asarray(y).dtype) for ct, y in zip(cotangents(f), f.call(*f.given), strict=True)]
-        exact = f.backward(f.xs, [np.asarray(ct, np.asarray(y).dtype) for ct, y in zip(cts, f.call(*f.xs), strict=True)])
+        exact = f.backward(
+            f.xs, [np.asarray(ct, np.asarray(y).dtype) for ct, y in zip(cts, f.call(*f.xs), strict=True)]
+        )
         rough = f.backward(f.given, cts)
     precision = _precision(f.given)
     for number, (a, b) in enumerate(zip(rough, exact, strict=True)):
@@ -277,7 +292,12 @@ def _in_low_precision(f: Differentiated, mode: str) -> Mismatch | None:
         if np.any(wrong):
             index = tuple(np.argwhere(wrong)[0])
             name = f.paths[number] if mode == REVERSE else "the output"
-            return Mismatch(f"{_name(name, index)}, in {np.asarray(a).dtype}", np.asarray(a)[index],
-                            np.asarray(b)[index], allowed, None, source="in double precision it gives")
+            return Mismatch(
+                f"{_name(name, index)}, in {np.asarray(a).dtype}",
+                np.asarray(a)[index],
+                np.asarray(b)[index],
+                allowed,
+                None,
+                source="in double precision it gives",
+            )
     return None
-

@@ -85,9 +85,7 @@ def differentiated(
     paths = [arguments.path(i) for i in moved]
     forward = forward_of(call) if f_jvp is None else _given_forward(f_jvp, arguments, moved, whole)
     backward = reverse_of(call) if f_vjp is None else _given_backward(f_vjp, whole)
-    return Differentiated(
-        name_of(f), call, xs, given, paths, 1, forward, backward, f_jvp is None and f_vjp is None
-    )
+    return Differentiated(name_of(f), call, xs, given, paths, 1, forward, backward, f_jvp is None and f_vjp is None)
 
 
 def _is_inexact(y: Any) -> bool:
@@ -107,12 +105,12 @@ def _in_double(call: Callable[..., Any], given: list[Array]) -> list[Array]:
 
 def forward_of(call: Callable[..., Any]) -> Forward:
     """The JVP by functrans."""
-    return lambda xs, vs: jvp(call, tuple(xs), tuple(vs))[1]  # type: ignore[no-any-return]
+    return lambda xs, vs: jvp(call, tuple(xs), tuple(vs))[1]
 
 
 def reverse_of(call: Callable[..., Any]) -> Backward:
     """The VJP by functrans."""
-    return lambda xs, cts: vjp(call, *xs)[1](tuple(cts))  # type: ignore[no-any-return]
+    return lambda xs, cts: vjp(call, *xs)[1](tuple(cts))
 
 
 def _given_forward(

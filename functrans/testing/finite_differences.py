@@ -1,8 +1,9 @@
 """Numerical derivatives with an estimate of their error.
 
-A function is differenced along a direction with a ladder of steps, each a quarter of the one before; the differences are
-extrapolated to step zero (Richardson), and each entry takes the extrapolation on which the ladder agrees best. What it
-disagrees by there is the estimate of the error. So no step has to be chosen: `log` near 0 and `sin(1000 * x)` find theirs.
+A function is differenced along a direction with a ladder of steps, each a quarter of the one before; the differences
+are extrapolated to step zero (Richardson), and each entry takes the extrapolation on which the ladder agrees best. What
+it disagrees by there is the estimate of the error. So no step has to be chosen: `log` near 0 and `sin(1000 * x)` find
+theirs.
 
 The slopes to the left and to the right are taken too. At a kink they differ, and everything between them is a derivative.
 """
@@ -10,6 +11,7 @@ The slopes to the left and to the right are taken too. At a kink they differ, an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,7 +120,7 @@ def _extrapolate(differences: list[Array], noise: list[Array], factor: float) ->
     column = differences
     for depth in range(1, min(_COLUMNS, len(differences))):
         weight = factor**depth
-        refined = [fine + (fine - coarse) / (weight - 1) for coarse, fine in zip(column, column[1:], strict=False)]
+        refined = [fine + (fine - coarse) / (weight - 1) for coarse, fine in pairwise(column)]
         for level, better in enumerate(refined):
             apart = np.maximum(np.abs(better - column[level]), np.abs(better - column[level + 1]))
             estimate = apart + 2 * noise[level + depth]

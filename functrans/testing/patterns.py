@@ -12,9 +12,7 @@ __all__ = ["pattern"]
 Array = np.ndarray[Any, Any]
 
 
-def pattern(
-    wrong: Sequence[Array], right: Sequence[Array], place: int, names: Sequence[str] = ()
-) -> str | None:
+def pattern(wrong: Sequence[Array], right: Sequence[Array], place: int, names: Sequence[str] = ()) -> str | None:
     """A usual mistake that explains a wrong derivative.
 
     Args:

@@ -7,7 +7,9 @@ from functrans import lax
 
 
 def test_a_program() -> None:
-    text = str(ft.make_jaxpr(lambda x, y: lax.reduce_sum(lax.mul(lax.sin(x), y), (1,)))(np.ones((2, 3)), np.ones((2, 3))))
+    text = str(
+        ft.make_jaxpr(lambda x, y: lax.reduce_sum(lax.mul(lax.sin(x), y), (1,)))(np.ones((2, 3)), np.ones((2, 3)))
+    )
     assert text == (
         "{ lambda ; a:f64[2,3] b:f64[2,3]. let\n"
         "    c:f64[2,3] = sin a\n"
@@ -23,10 +25,8 @@ def test_constants_come_first() -> None:
 
 
 def test_dtypes_and_literals() -> None:
-    closed = ft.make_jaxpr(lambda b, i, u, c: (b, i, u, c, 2.5, True))(True, np.int8(1), np.uint16(2), np.complex64(1))
-    assert str(closed) == (
-        "{ lambda ; a:bool[] b:i8[] c:u16[] d:c64[]. let  in (a, b, c, d, 2.5:f64[], True:bool[]) }"
-    )
+    closed = ft.make_jaxpr(lambda b, i, u, c: (b, i, u, c, 2.5, 3))(True, np.int8(1), np.uint16(2), np.complex64(1))
+    assert str(closed) == ("{ lambda ; a:bool[] b:i8[] c:u16[] d:c64[]. let  in (a, b, c, d, 2.5:f64[], 3:i64[]) }")
 
 
 def test_no_equations() -> None:
