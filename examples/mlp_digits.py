@@ -43,10 +43,7 @@ def loss_fn(params, x, y):
 
 
 def init_params(rng, *sizes):
-    return [
-        (rng.normal(size=(m, n)) * np.sqrt(2 / m), np.zeros(n))
-        for m, n in zip(sizes, sizes[1:], strict=False)
-    ]
+    return [(rng.normal(size=(m, n)) * np.sqrt(2 / m), np.zeros(n)) for m, n in pairwise(sizes)]
 
 
 def train(params, x, y, *, epochs, batch, step, noise, rng):
@@ -59,7 +56,7 @@ def train(params, x, y, *, epochs, batch, step, noise, rng):
         for rows in np.array_split(rng.permutation(len(x)), len(x) // batch):
             images = x[rows] + noise * rng.normal(size=(len(rows), x.shape[1]))
             loss, grads = loss_and_grad(params, images, y[rows])
-            params = ft.tree.map(lambda p, g: p - rate * g, params, grads)  # noqa: B023  (called at once)
+            params = ft.tree.map(lambda p, g: p - rate * g, params, grads)
             total += loss * len(rows) / len(x)
         losses.append(total)
         progress.set_postfix(loss=f"{total:.4f}")

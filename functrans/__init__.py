@@ -10,8 +10,16 @@ To read how it works, about 2,000 lines in this order: `core/jaxpr.py` (a progra
 `ops/elementwise.py`, then `transforms/jvp.py`, `linearize.py`, `transpose.py` and `batch.py`.
 """
 
-from functrans import control  # noqa: F401  (gives the primitives that carry a program their rules)
-from functrans import dtypes, errors, extend, lax, numpy, tree, tree_util
+from functrans import (
+    control,  # noqa: F401  (gives the primitives that carry a program their rules)
+    dtypes,
+    errors,
+    extend,
+    lax,
+    numpy,
+    tree,
+    tree_util,
+)
 from functrans.api import (
     ShapeDtypeStruct,
     concrete,

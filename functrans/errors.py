@@ -54,7 +54,7 @@ class ConcretizationTypeError(TypeError):
 
 
 class TracerBoolConversionError(ConcretizationTypeError):
-    """The truth of an unknown tracer was asked (`if x > 0`, `while`, `and`, `assert`). See `ConcretizationTypeError`."""
+    """The truth of an unknown tracer was asked (`if x > 0`, `while`, `assert`). See `ConcretizationTypeError`."""
 
 
 class TracerIntegerConversionError(ConcretizationTypeError):

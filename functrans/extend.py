@@ -186,7 +186,7 @@ class ExtendedPrimitive:
         except Exception as error:
             raise TypeError(
                 f"{self.primitive.name}: shape and dtype of the result could not be found by a call on ones, "
-                f"{', '.join(map(str, avals))}: {type(error).__name__}: {error}. If such operands are right, give them: "
+                f"{', '.join(map(str, avals))}: {type(error).__name__}: {error}. If the function is right, give both: "
                 f"@{self.primitive.name}.def_abstract."
             ) from error
         if isinstance(out, (tuple, list)):
@@ -207,7 +207,7 @@ class ExtendedPrimitive:
             out = self._array(out)
             if out.shape != aval.shape or out.dtype != aval.dtype:
                 raise TypeError(
-                    f"{name} returned {aval_of(out)}, and {aval} was expected: it gave that for ones, or def_abstract did"
+                    f"{name} returned {aval_of(out)}, and {aval} was expected: for ones, or by def_abstract"
                 )
             # What is, or lies in, somebody else's memory must not become a result.
             return out.copy() if any([out is x for x in operands]) or getattr(out, "base", None) is not None else out

@@ -89,11 +89,14 @@ def pairing(cts: Sequence[Any], tangents: Sequence[Any]) -> float:
 
 
 def assert_close(actual: Sequence[Any], expected: Sequence[Any], tolerance: float) -> None:
-    """Arrays agree relative to the largest entry of each, NaN where NaN is expected."""
+    """Arrays agree relative to the largest entry of each, NaN where NaN is expected; integers and booleans exactly."""
     assert len(actual) == len(expected)
     for a, b in zip(actual, expected, strict=True):
         a, b = np.asarray(a), np.asarray(b)
         assert a.shape == b.shape
-        finite = np.abs(b[np.isfinite(b)]) if b.dtype.kind in "fc" else np.abs(b.astype(float))
+        if b.dtype.kind not in "fc":
+            np.testing.assert_array_equal(a, b)
+            continue
+        finite = np.abs(b[np.isfinite(b)])
         scale = float(np.max(finite)) if finite.size else 0.0
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(scale, 1.0), equal_nan=True)

@@ -250,7 +250,7 @@ def test_vjp_is_the_transpose_of_the_jvp(case: Case, seed: int) -> None:
         dot = ft.jvp(point.function, point.xs, v)[1]
         cts = ft.vjp(point.function, *point.xs)[1](tuple(ct))
         assert [(np.shape(c), c.dtype) for c in cts] == [(x.shape, x.dtype) for x in point.xs]
-        scale = pairing([np.abs(c) for c in ct], [np.abs(t) for t in dot]) + 1.0
+        scale = pairing(map_abs(ct), map_abs(dot)) + 1.0
         assert abs(pairing(ct, dot) - pairing(cts, v)) <= point.tolerance(1e-11) * scale
 
 
@@ -262,6 +262,41 @@ def test_transposing_twice_gives_the_derivative_back(case: Case) -> None:
         once = ft.linear_transpose(derivative, *v)
         twice = ft.linear_transpose(once, ct)(tuple(v))
         assert_close(twice[0], derivative(*v), 1e-12)
+
+
+def is_linear(f: Callable[..., Any], xs: Arrays, vs: Arrays) -> bool:
+    """Whether a function is additive, and homogeneous, at two random points."""
+    sums = f(*[2.5 * x + v for x, v in zip(xs, vs, strict=True)])
+    parts = [2.5 * a + b for a, b in zip(f(*xs), f(*vs), strict=True)]
+    return all([y.size and np.allclose(x, y, rtol=1e-12, atol=1e-12) for x, y in zip(sums, parts, strict=True)])
+
+
+@every_differentiable_case
+def test_what_is_linear_is_transposed_as_it_stands(case: Case) -> None:
+    """In each operand alone, and in all together if it was declared so, where the primitive has a transpose rule."""
+    for point in points(case, 5, DOUBLE) if case.primitive.transpose is not None else ():
+        v = point.direction()
+        together = case.primitive.jvp is not None  # def_linear, not def_multilinear
+        choices = [list(range(len(v)))] * together + [[i] for i in range(len(v))]
+        for chosen in choices:
+
+            def f(*xs: Any, chosen: list[int] = chosen, point: Point = point) -> Any:
+                whole = list(point.xs)
+                for i, x in zip(chosen, xs, strict=True):
+                    whole[i] = x
+                return point.function(*whole)
+
+            xs, vs = [point.xs[i] for i in chosen], [v[i] for i in chosen]
+            if is_linear(f, xs, vs):
+                ct = point.cotangent()
+                cts = ft.linear_transpose(f, *xs)(tuple(ct))
+                assert abs(pairing(ct, f(*vs)) - pairing(cts, vs)) <= 1e-11 * (
+                    1 + pairing(map_abs(ct), map_abs(f(*vs)))
+                )
+
+
+def map_abs(xs: Sequence[Any]) -> Arrays:
+    return [np.abs(x) for x in xs]
 
 
 @every_differentiable_case
@@ -277,7 +312,7 @@ def test_higher_derivatives(case: Case, seed: int) -> None:
             assert_close(dot, directional_derivative(f, point.xs, v), point.tolerance(1e-6))
             ct = direction(point.rng, point.xs)
             cts = ft.vjp(f, *point.xs)[1](tuple(ct))
-            scale = pairing([np.abs(c) for c in ct], [np.abs(t) for t in dot]) + 1.0
+            scale = pairing(map_abs(ct), map_abs(dot)) + 1.0
             assert abs(pairing(ct, dot) - pairing(cts, v)) <= point.tolerance(1e-10) * scale
 
 

@@ -58,11 +58,11 @@ class Arguments(NamedTuple):
     def rebuild(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """args and kwargs with other values in the place of the inputs."""
         if self.places is None:
-            return unflatten(self.treedef, inputs)  # type: ignore[no-any-return]
+            return unflatten(self.treedef, inputs)
         leaves = list(self.leaves)
         for place, x in zip(self.places, inputs, strict=True):
             leaves[place] = x
-        return unflatten(self.treedef, leaves)  # type: ignore[no-any-return]
+        return unflatten(self.treedef, leaves)
 
     def static_leaves(self) -> list[Any]:
         """The leaves that are not inputs."""

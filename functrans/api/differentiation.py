@@ -76,9 +76,7 @@ def grad(
     >>> ft.grad(ft.grad(lambda x: x**3))(2.0)
     np.float64(12.0)
     """
-    return Grad(
-        fun, argnums=normalize_argnums(argnums), has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
-    )
+    return Grad(fun, argnums=normalize_argnums(argnums), has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int)
 
 
 def normalize_argnums(argnums: Any) -> int | tuple[int, ...]:
@@ -121,9 +119,7 @@ class ValueAndGrad(Transformed):
         if not self.has_aux:
             return [self._scalar(out)], None
         if not isinstance(out, tuple) or len(out) != 2:
-            raise TypeError(
-                f"with has_aux=True, {name_of(self.fun)} must return a pair (value, aux), got {_kind(out)}"
-            )
+            raise TypeError(f"with has_aux=True, {name_of(self.fun)} must return a pair (value, aux), got {_kind(out)}")
         leaves, rebuild = aux_outputs(out[1])
         return [self._scalar(out[0]), *leaves], rebuild
 
@@ -132,22 +128,16 @@ class ValueAndGrad(Transformed):
         try:
             aval = aval_of(out)
         except TypeError:
-            raise TypeError(
-                f"grad needs a function that returns a scalar, but {name} returned {_kind(out)}"
-            ) from None
+            raise TypeError(f"grad needs a function that returns a scalar, but {name} returned {_kind(out)}") from None
         if aval.shape != ():
             raise TypeError(
                 f"grad needs a function that returns a scalar, but {name} returned an array {aval.strong}. Reduce it "
                 "(np.sum, np.mean), or use functrans.jacrev for all derivatives of all outputs."
             )
         if self.holomorphic and aval.dtype.kind != "c":
-            raise TypeError(
-                f"grad with holomorphic=True needs a complex result, but {name} returned {aval.strong}"
-            )
+            raise TypeError(f"grad with holomorphic=True needs a complex result, but {name} returned {aval.strong}")
         if not self.holomorphic and aval.dtype.kind != "f":
-            remedy = (
-                "take the real part, or pass holomorphic=True" if aval.dtype.kind == "c" else "return a float"
-            )
+            remedy = "take the real part, or pass holomorphic=True" if aval.dtype.kind == "c" else "return a float"
             raise TypeError(f"grad needs a real scalar, but {name} returned {aval.strong}: {remedy}")
         return out
 

@@ -96,9 +96,7 @@ class MakeJaxpr(Transformed):
 
         def fun(*given: Any, **keywords: Any) -> Any:
             remaining = iter(given)
-            return self.fun(
-                *[static[i] if i in static else next(remaining) for i in range(len(args))], **keywords
-            )
+            return self.fun(*[static[i] if i in static else next(remaining) for i in range(len(args))], **keywords)
 
         arguments = flatten_arguments(fun if static else self.fun, tuple(dynamic), kwargs, shapes=True)
         unknown = [UNKNOWN] * len(arguments.avals)
@@ -130,7 +128,7 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             arguments, unknown, lambda out: array_outputs(fun, out), staging=True, literals=True
         )
     except Exception as error:
-        raise hide_frames(error)  # noqa: B904
+        raise hide_frames(error)
     return unflatten(out_tree, [ShapeDtypeStruct(aval.shape, aval.dtype) for aval in jaxpr.out_avals])
 
 

@@ -78,9 +78,7 @@ def hessian(
 
 
 class _Jacobian(Transformed):
-    def _partial(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def _partial(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """The function of the chosen arguments alone, and those."""
         argnums: int | tuple[int, ...] = self.options["argnums"]
         positions = []
@@ -112,9 +110,7 @@ class _Jacobian(Transformed):
             aval = arguments.avals[number]
             wrong = aval.dtype.kind != "c" if self.options["holomorphic"] else aval.dtype.kind != "f"
             if place in chosen and wrong:
-                wanted = (
-                    "complex arguments (holomorphic=True)" if self.options["holomorphic"] else "real floats"
-                )
+                wanted = "complex arguments (holomorphic=True)" if self.options["holomorphic"] else "real floats"
                 raise TypeError(
                     f"a Jacobian is taken with respect to {wanted}, but {arguments.path(number)} of "
                     f"{name_of(self.fun)} is {aval.strong}: convert it, or choose other arguments (argnums=...)"
@@ -192,7 +188,7 @@ def _basis(trees: tuple[Any, ...]) -> tuple[Any, ...]:
         stack[start : start + size] = np.eye(size, dtype=stack.dtype)
         stacks.append(stack.reshape(total, *shape))
         start += size
-    return unflatten(treedef, stacks)  # type: ignore[no-any-return]
+    return unflatten(treedef, stacks)
 
 
 def _shape_size(leaf: Any) -> tuple[tuple[int, ...], int]:

@@ -145,18 +145,14 @@ class Jitted(Transformed):
 
         dynamic = tuple([x for i, x in enumerate(args) if i not in fixed])
         dynamic_kwargs = {name: x for name, x in kwargs.items() if name not in dict(static_kwargs)}
-        arguments = flatten_arguments(
-            _Named(with_static, self.fun, len(args), fixed), dynamic, dynamic_kwargs
-        )
+        arguments = flatten_arguments(_Named(with_static, self.fun, len(args), fixed), dynamic, dynamic_kwargs)
         return arguments, (*static, *static_kwargs)
 
 
 class _Named:
     """A function with its static arguments bound, which shows the names of the others."""
 
-    def __init__(
-        self, call: Callable[..., Any], fun: Callable[..., Any], n_args: int, fixed: dict[int, Any]
-    ) -> None:
+    def __init__(self, call: Callable[..., Any], fun: Callable[..., Any], n_args: int, fixed: dict[int, Any]) -> None:
         self._call = call
         self.__name__ = name_of(fun)
         try:

@@ -57,21 +57,17 @@ def jvp(
     try:
         return _jvp(fun, primals, tangents, has_aux)
     except Exception as error:
-        raise hide_frames(error)  # noqa: B904
+        raise hide_frames(error)
 
 
 def _jvp(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool) -> tuple[Any, ...]:
     for name, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, (tuple, list)):
-            raise TypeError(
-                f"jvp needs a tuple or list of {name}, one for each argument, got {type(given).__name__}"
-            )
+            raise TypeError(f"jvp needs a tuple or list of {name}, one for each argument, got {type(given).__name__}")
     arguments = flatten_arguments(fun, tuple(primals), {})
     given = _tangents(arguments, tuple(tangents))
     wrt = frozenset([i for i, t in enumerate(given) if t is not None])
-    jaxpr, values, (out_tree, aux) = record(
-        arguments, arguments.values, _outputs(fun, has_aux), differentiated=wrt
-    )
+    jaxpr, values, (out_tree, aux) = record(arguments, arguments.values, _outputs(fun, has_aux), differentiated=wrt)
     nonzeros = tuple([i in wrt for i in range(len(values))])
     program, out_nonzeros = forward.jvp(jaxpr, nonzeros)
     results = run_program(program, [*values, *[t for t in given if t is not None]])
@@ -97,9 +93,7 @@ def _outputs(fun: Callable[..., Any], has_aux: bool) -> Callable[[Any], tuple[li
             leaves, treedef = array_outputs(fun, out)
             return leaves, (treedef, None)
         if not isinstance(out, tuple) or len(out) != 2:
-            raise TypeError(
-                f"with has_aux=True, {name_of(fun)} must return a pair (out, aux), got {out!r:.60}"
-            )
+            raise TypeError(f"with has_aux=True, {name_of(fun)} must return a pair (out, aux), got {out!r:.60}")
         leaves, treedef = array_outputs(fun, out[0])
         more, rebuild = aux_outputs(out[1])
         return leaves + more, (treedef, rebuild)
@@ -127,9 +121,7 @@ def _matching(path: str, leaf: Any, aval: Aval, kind: str, of: str) -> Any:
     """A tangent or cotangent if it fits the aval; None for an integer, which has none."""
     if leaf is None or getattr(leaf, "dtype", None) == float0:
         if aval.inexact and leaf is not None:
-            raise TypeError(
-                f"the {kind} of {path} has dtype float0, which is for integers; the {of} is {aval.strong}"
-            )
+            raise TypeError(f"the {kind} of {path} has dtype float0, which is for integers; the {of} is {aval.strong}")
         return None
     given, value = value_of_leaf(leaf)
     if given is None:
@@ -138,7 +130,8 @@ def _matching(path: str, leaf: Any, aval: Aval, kind: str, of: str) -> Any:
         if type(value) is not Tracer and not np.any(value):
             return None
         raise TypeError(
-            f"the {of} {path} is {aval.strong} and has no {kind}: pass None, or zeros of dtype float0, got {given.strong}"
+            f"the {of} {path} is {aval.strong} and has no {kind}: pass None, or zeros of dtype float0, "
+            f"got {given.strong}"
         )
     if given.shape != aval.shape or (given.dtype != aval.dtype and not given.weak):
         raise TypeError(
@@ -172,7 +165,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     try:
         point = _Point(fun, primals, has_aux)
     except Exception as error:
-        raise hide_frames(error)  # noqa: B904
+        raise hide_frames(error)
     return (point.out, point.push_forward, point.aux) if has_aux else (point.out, point.push_forward)
 
 
@@ -196,7 +189,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
     try:
         point = _Point(fun, primals, has_aux)
     except Exception as error:
-        raise hide_frames(error)  # noqa: B904
+        raise hide_frames(error)
     return (point.out, point.pull_back, point.aux) if has_aux else (point.out, point.pull_back)
 
 
@@ -225,9 +218,7 @@ class _Point:
         """The tangent of the output, from those of the arguments."""
         try:
             given = _tangents(self.arguments, tangents)
-            filled = [
-                zero_tangent(self.arguments.avals[i]) if given[i] is None else given[i] for i in self.wrt
-            ]
+            filled = [zero_tangent(self.arguments.avals[i]) if given[i] is None else given[i] for i in self.wrt]
             dots = iter(run_program(self.lin.linear, [*filled, *self.residuals]))
             outs = [
                 next(dots) if nonzero else zero_tangent(aval)
@@ -235,19 +226,17 @@ class _Point:
             ]
             return unflatten(self.out_tree, outs[: self.out_tree.num_leaves])
         except Exception as error:
-            raise hide_frames(error)  # noqa: B904
+            raise hide_frames(error)
 
     def pull_back(self, ct: Any) -> tuple[Any, ...]:
         """The cotangents of the arguments, from that of the output."""
         try:
             cts = _cotangents(self.arguments.fun, ct, self.out_tree, self.jaxpr.out_avals)
             cts += [None] * (len(self.jaxpr.outs) - len(cts))
-            pulled = pull_back(
-                self.lin.linear, self.lin.nonzeros, len(self.wrt), self.residuals, cts, run_program
-            )
+            pulled = pull_back(self.lin.linear, self.lin.nonzeros, len(self.wrt), self.residuals, cts, run_program)
             return _arguments_of(self.arguments, dict(zip(self.wrt, pulled, strict=True)))
         except Exception as error:
-            raise hide_frames(error)  # noqa: B904
+            raise hide_frames(error)
 
 
 def _kept(residual: Any) -> Any:
@@ -270,15 +259,14 @@ def _cotangents(fun: Callable[..., Any], ct: Any, out_tree: TreeDef, avals: Sequ
 def _arguments_of(arguments: Arguments, cts: dict[int, Any]) -> tuple[Any, ...]:
     """Cotangents by input, in the structure of the arguments; zero where there is none."""
     inputs = [
-        zero_tangent(aval) if cts.get(number) is None else cts[number]
-        for number, aval in enumerate(arguments.avals)
+        zero_tangent(aval) if cts.get(number) is None else cts[number] for number, aval in enumerate(arguments.avals)
     ]
     if arguments.places is None:
-        return unflatten(arguments.treedef, inputs)[0]  # type: ignore[no-any-return]
+        return unflatten(arguments.treedef, inputs)[0]
     leaves: list[Any] = [None] * len(arguments.leaves)
     for place, ct in zip(arguments.places, inputs, strict=True):
         leaves[place] = ct
-    return unflatten(arguments.treedef, leaves)[0]  # type: ignore[no-any-return]
+    return unflatten(arguments.treedef, leaves)[0]
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -307,7 +295,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         unknown = [UNKNOWN] * len(arguments.avals)
         jaxpr, values, (out_tree, _) = record(arguments, unknown, _outputs(fun, False))
     except Exception as error:
-        raise hide_frames(error)  # noqa: B904
+        raise hide_frames(error)
     n_linear = len(unknown)
     consts = [_kept(x) for x in values[n_linear:]]
 
@@ -318,6 +306,6 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
             pulled = pull_back(jaxpr, nonzeros, n_linear, consts, cts, run_program)
             return _arguments_of(arguments, dict(enumerate(pulled)))
         except Exception as error:
-            raise hide_frames(error)  # noqa: B904
+            raise hide_frames(error)
 
     return transposed

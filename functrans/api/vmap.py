@@ -51,9 +51,7 @@ class Vmapped(Transformed):
         arguments = flatten_arguments(self.fun, args, kwargs)
         axes = self._axes_of_inputs(arguments, args, kwargs)
         size = self._size(arguments, axes)
-        members = arguments._replace(
-            avals=[_member(a, axis) for a, axis in zip(arguments.avals, axes, strict=True)]
-        )
+        members = arguments._replace(avals=[_member(a, axis) for a, axis in zip(arguments.avals, axes, strict=True)])
         known = [v if axis is None else UNKNOWN for v, axis in zip(arguments.values, axes, strict=True)]
         jaxpr, values, out_tree = record(members, known, lambda out: array_outputs(self.fun, out))
         values = [*arguments.values, *values[len(axes) :]]
@@ -74,17 +72,11 @@ class Vmapped(Transformed):
         places = range(len(by_leaf)) if arguments.places is None else arguments.places
         axes = []
         for number, place in enumerate(places):
-            axes.append(
-                _checked_axis(by_leaf[place], arguments.avals[number], arguments.path(number), self.fun)
-            )
+            axes.append(_checked_axis(by_leaf[place], arguments.avals[number], arguments.path(number), self.fun))
         return axes
 
     def _size(self, arguments: Arguments, axes: list[int | None]) -> int:
-        sizes = {
-            number: arguments.avals[number].shape[axis]
-            for number, axis in enumerate(axes)
-            if axis is not None
-        }
+        sizes = {number: arguments.avals[number].shape[axis] for number, axis in enumerate(axes) if axis is not None}
         given: int | None = self.options["axis_size"]
         if given is None and not sizes:
             raise ValueError(
@@ -112,9 +104,7 @@ class Vmapped(Transformed):
         for number, axis in enumerate(given):
             path = f"output{leaf_path(out_tree, number)} of {name_of(self.fun)}"
             if axis is None and have[number] is not None:
-                raise ValueError(
-                    f"vmap: {path} depends on a stacked argument, so out_axes=None cannot be kept"
-                )
+                raise ValueError(f"vmap: {path} depends on a stacked argument, so out_axes=None cannot be kept")
             ndim = avals[number].ndim + 1
             if axis is not None and not -ndim <= axis < ndim:
                 raise ValueError(

@@ -137,9 +137,7 @@ class _Plan:
             if operation.run is None:
                 operation.run = eqn.primitive.implementation(operation)
             function = operation.run
-        whole = not (
-            eqn.primitive.is_elementwise and any([_is_full(x, self.unbroadcast) for x in eqn.inputs])
-        )
+        whole = not (eqn.primitive.is_elementwise and any([_is_full(x, self.unbroadcast) for x in eqn.inputs]))
         operands = tuple([self._slot(atom, whole) for atom in eqn.inputs])
         if eqn.primitive.multiple_results:
             return function, -1, -1, tuple([self._slot(out) for out in eqn.outs]), (operands, dead)
@@ -164,9 +162,7 @@ def _is_full(atom: Atom, unbroadcast: dict[int, int]) -> bool:
     return type(atom) is int and atom not in unbroadcast
 
 
-def _aligner(
-    operand: Aval, *, shape: tuple[int, ...], broadcast_dimensions: tuple[int, ...]
-) -> Callable[..., Any]:
+def _aligner(operand: Aval, *, shape: tuple[int, ...], broadcast_dimensions: tuple[int, ...]) -> Callable[..., Any]:
     """What is left of a broadcast when NumPy does the stretching: axes of length 1 where it needs them."""
     n_new = len(shape) - operand.ndim
     if broadcast_dimensions == tuple(range(n_new, len(shape))):
@@ -193,7 +189,7 @@ def _memory_owners(jaxpr: Jaxpr) -> Callable[[Atom], Any]:
         if eqn.primitive.is_view:
             first = eqn.inputs[0]
             owner = owners.get(first, first) if type(first) is int else first
-            owners.update({out: owner for out in eqn.outs})
+            owners.update(dict.fromkeys(eqn.outs, owner))
     return lambda atom: owners.get(atom, atom) if type(atom) is int else atom
 
 

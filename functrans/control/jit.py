@@ -18,7 +18,7 @@ __all__ = ["bind_jit"]
 
 def bind_jit(jaxpr: Jaxpr, name: str, operands: Sequence[Any]) -> Sequence[Any]:
     """One equation that calls a program, under a name."""
-    return jit_p.bind(*operands, jaxpr=jaxpr, name=name)  # type: ignore[no-any-return]
+    return jit_p.bind(*operands, jaxpr=jaxpr, name=name)
 
 
 def _given(tangents: Sequence[Any]) -> tuple[list[Any], tuple[bool, ...]]:
@@ -38,9 +38,7 @@ def _jit_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, n
     return results[:n_outs], _spread(results[n_outs:], nonzeros)
 
 
-def _jit_linearize(
-    primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, name: str
-) -> tuple[Any, Any]:
+def _jit_linearize(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, name: str) -> tuple[Any, Any]:
     given, mask = _given(tangents)
     lin = linearize(jaxpr, mask)
     results = bind_jit(lin.primal, name, primals)

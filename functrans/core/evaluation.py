@@ -41,11 +41,11 @@ class Environment:
 def apply_equation(eqn: Equation, operands: Sequence[Any]) -> Sequence[Any]:
     """The results of an equation's operation on other operands of the same avals, always as a sequence."""
     outs = apply_operation(eqn.operation, operands)
-    return outs if eqn.primitive.multiple_results else (outs,)  # type: ignore[no-any-return]
+    return outs if eqn.primitive.multiple_results else (outs,)
 
 
 def eval_jaxpr(jaxpr: Jaxpr, operands: Sequence[Any]) -> list[Any]:
-    """Run a program on tracers, or on arrays: one equation after the other, each recorded where a recording takes it."""
+    """Run a program equation by equation, on tracers or on arrays: each is recorded where a recording takes it."""
     env = Environment(operands)
     for eqn in jaxpr.eqns:
         env.write(apply_equation(eqn, env.read_all(eqn.inputs)))

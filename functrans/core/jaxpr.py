@@ -257,7 +257,7 @@ def _rebuild(in_avals: tuple[Aval, ...], raw: tuple[Any, ...], outs: tuple[Atom,
 
 
 class ClosedJaxpr:
-    """A program together with the arrays that its function closed over (its last inputs), as `make_jaxpr` returns it."""
+    """A program with the arrays that its function closed over (its last inputs), as `make_jaxpr` returns it."""
 
     def __init__(self, jaxpr: Jaxpr, consts: tuple[Any, ...]) -> None:
         self.jaxpr = jaxpr
@@ -333,7 +333,7 @@ def derived(jaxpr: Jaxpr, key: Hashable, make: Callable[[], T]) -> T:
     """What `make` returns, made once for a program and kept on it under the key."""
     memo = jaxpr.memo
     try:
-        return memo[key]  # type: ignore[no-any-return]
+        return memo[key]
     except KeyError:
         pass
     with _gc_paused(), _in_use(jaxpr.family):

@@ -116,7 +116,7 @@ class Primitive:
     def implementation(self, operation: Operation) -> Callable[..., Any]:
         """A function of arrays that computes the operation."""
         if self.specialize is not None:
-            return self.specialize(*operation.in_avals, **operation.params)  # type: ignore[no-any-return]
+            return self.specialize(*operation.in_avals, **operation.params)
         impl = self.impl
         if impl is None:
             raise MissingRuleError(self._missing("impl", "its value on NumPy arrays"))

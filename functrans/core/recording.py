@@ -63,7 +63,7 @@ class _Staging(threading.local):
 _staging = _Staging()
 
 
-class no_staging:  # noqa: N801  (a context manager, used like a function)
+class no_staging:
     """Within it, no staging recording is open: transformations of programs run so, and so do computations."""
 
     __slots__ = ("_stack",)
@@ -129,6 +129,7 @@ class Recording:
         "closed",
         "differentiated",
         "equations",
+        "known",
         "literals",
         "n_inputs",
         "n_results",
@@ -139,7 +140,6 @@ class Recording:
         "staging",
         "starts",
         "values",
-        "known",
     )
 
     def __init__(
@@ -159,7 +159,7 @@ class Recording:
         self.n_inputs = len(self.avals)
         self.staging = staging
         stack = _staging.stack
-        self.literals = literals or (bool(stack) and stack[-1].literals)
+        self.literals: bool = literals or (bool(stack) and stack[-1].literals)
         self.differentiated = differentiated
         self.serial = next(_serials)
         self.closed = False
@@ -402,9 +402,7 @@ class Recording:
         index = -1 - atom
         if index < self.n_inputs and self._describe_input is not None:
             return f"argument {self._describe_input(index)} of {self.name}"
-        return (
-            f"input {index} of {self.name}" if index < self.n_inputs else f"a value captured by {self.name}"
-        )
+        return f"input {index} of {self.name}" if index < self.n_inputs else f"a value captured by {self.name}"
 
 
 def _unlock(arrays: list[Any]) -> None:

@@ -9,8 +9,8 @@ A primitive `foo_p` needs, at the least, a value and a type:
 
 To be differentiated, one of:
 
-- `def_jvp(foo_p, rule, ...)`: one rule for each operand, `rule(t, out, *primals, **params) -> tangent of out`, where `t`
-  is that operand's tangent; the driver adds them up and never passes a zero. `None`: no derivative by this operand.
+- `def_jvp(foo_p, rule, ...)`: one rule for each operand, `rule(t, out, *primals, **params) -> tangent of out`, where
+  `t` is that operand's tangent; the driver adds them up and never passes a zero. None: no derivative by this operand.
 - `def_general_jvp(foo_p, rule)`: `rule(primals, tangents, **params) -> (outs, tangents)`, where None is a zero tangent,
   for what does not go operand by operand.
 - `def_vjp(foo_p, rule)`: `rule(ct, out, *primals, **params) -> cotangents of the operands` (None is zero).
@@ -19,8 +19,8 @@ Where it is linear in some operands, a transpose rule, used by reverse mode:
 
 - `def_linear(foo_p, rule)`: linear in all of its operands together (`add`, `reshape`, `concatenate`);
   `rule(ct, *operands, **params) -> cotangents`. Its JVP is the primitive itself.
-- `def_multilinear(foo_p, rule, ...)`: linear in each operand while the others are fixed (`mul`, `dot_general`); one rule
-  for each operand, `rule(ct, *operands, **params) -> cotangent`. None: not linear in it, and without derivative by it.
+- `def_multilinear(foo_p, rule, ...)`: linear in each operand while the others are fixed (`mul`, `dot_general`); one
+  rule for each operand, `rule(ct, *operands, **params) -> cotangent`. None: not linear in it, no derivative by it.
 
 In a transpose rule an operand that is transposed has no value: it is an `UndefinedPrimal`, which has just an aval.
 

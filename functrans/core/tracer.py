@@ -131,9 +131,7 @@ class Tracer:
 
     def __index__(self) -> int:
         if self.aval.dtype.kind not in "iu" or self.aval.shape:
-            raise TypeError(
-                f"only an integer scalar can be used as an index, a size or an axis, not {self.aval}"
-            )
+            raise TypeError(f"only an integer scalar can be used as an index, a size or an axis, not {self.aval}")
         return int(self._value(TracerIntegerConversionError, "the value, as an index or a size,"))
 
     def __float__(self) -> float:
@@ -210,14 +208,10 @@ class Tracer:
         return self._value(ConcretizationTypeError, f"{kind}()")
 
 
-INSTALLED_METHODS = tuple(
-    name for name, kind in Tracer.__annotations__.items() if kind not in ("Any", "Aval")
-)
+INSTALLED_METHODS = tuple(name for name, kind in Tracer.__annotations__.items() if kind not in ("Any", "Aval"))
 """The methods that `functrans.numpy` installs."""
 
-_STATIC = (
-    "mark the argument static (static_argnums), or leave jit away: under grad alone the arguments are known."
-)
+_STATIC = "mark the argument static (static_argnums), or leave jit away: under grad alone the arguments are known."
 
 _REMEDY: dict[type[ConcretizationTypeError], str] = {
     ConcretizationTypeError: f"Return it and look at it after the call, {_STATIC}",

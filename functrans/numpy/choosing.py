@@ -13,7 +13,7 @@ from functrans.core.aval import aval_of
 from functrans.numpy.promotion import broadcast_arrays, broadcast_to, filled, like, promote, promote_for, same_dtype, strong
 from functrans.numpy.registry import as_operand, implements, lengths_of, record
 from functrans.numpy.taking import nonzero
-from functrans.numpy.ufuncs import UFUNCS
+from functrans.numpy.ufuncs import UFUNCS, ufunc_operands
 from functrans.ops.conversion import convert_element_type
 
 __all__ = [
@@ -51,7 +51,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
         return nonzero(condition)
     if x is None or y is None:
         raise ValueError("either both or neither of x and y should be given")
-    return record(_where, (condition, x, y))
+    return record(_where, (condition, *ufunc_operands(None, (x, y))))
 
 
 def _clip(x: Any, *rest: Any) -> Any:
@@ -84,8 +84,8 @@ def clip(
     if dtype.kind in "iu":  # Python ints beyond the dtype bound nothing
         low = None if type(low) is int and low <= np.iinfo(dtype).min else low
         high = None if type(high) is int and high >= np.iinfo(dtype).max else high
-    bounds = [x for x in (low, high) if x is not None]
-    return record(_clip, (a, *bounds), low is not None, high is not None)
+    operands = ufunc_operands(None, [x for x in (a, low, high) if x is not None])
+    return record(_clip, operands, low is not None, high is not None)
 
 
 def _select(*operands: Any) -> Any:

@@ -295,7 +295,7 @@ def _flat(x: Any) -> Any:
 @implements(np.repeat)
 def repeat(a: Any, repeats: Any, axis: Any = None, *, total_repeat_length: Any = None) -> Any:
     """`numpy.repeat`: each element several times, along an axis or of all. The counts must be known."""
-    if axis is None or not lengths_of(a):
+    if axis is None or (not lengths_of(a) and axis in (0, -1)):
         a, axis = record(_flat, (a,)), 0
     lengths = lengths_of(a)
     axis = axis_of(axis, len(lengths))

@@ -19,7 +19,7 @@ from functrans.numpy.elementwise import TABLE
 from functrans.numpy.linear import matmul_arrays
 from functrans.numpy.promotion import loop_dtypes, promote_for
 from functrans.numpy.registry import as_operand
-from functrans.numpy.ufuncs import ufunc_function
+from functrans.numpy.ufuncs import fitting, ufunc_function
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.joining import split
 from functrans.ops.shape import squeeze
@@ -27,7 +27,6 @@ from functrans.ops.shape import squeeze
 __all__ = ["install_operators", "is_foreign"]
 
 _OPERANDS = frozenset({Tracer, np.ndarray, float, bool, complex})
-_COMPARISONS = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal})
 
 
 def is_foreign(kind: type) -> bool:
@@ -48,29 +47,12 @@ def _other(x: Tracer, y: Any, ufunc: np.ufunc) -> Any:
     if kind in _OPERANDS:
         return y
     if kind is int:
-        return _fitting(x, y, ufunc) if x.aval.dtype.kind in "iu" or abs(y) >> 62 else y
+        return fitting(y, x.aval, ufunc) if x.aval.dtype.kind in "iu" or abs(y) >> 62 else y
     if isinstance(y, (list, tuple)):
         return as_operand(y)
     if isinstance(y, (np.generic, np.ndarray)) and not is_foreign(kind):
         return y
     return y if isinstance(y, (int, float, complex)) else NotImplemented
-
-
-def _fitting(x: Tracer, y: int, ufunc: np.ufunc) -> Any:
-    """A Python int that meets integers: it must fit their dtype, or is compared as the number that it is."""
-    dtype = x.aval.dtype
-    if dtype.kind not in "iu":
-        return float(y) if dtype.kind in "fc" else np.asarray(y)[()]
-    info = np.iinfo(dtype)
-    if info.min <= y <= info.max:
-        return y if -(2**63) <= y < 2**63 else dtype.type(y)
-    if ufunc in _COMPARISONS:  # exact in float64 for no int64, but any int beyond 64 bits compares alike
-        return np.int64(y) if -(2**63) <= y < 2**63 else (np.inf if y > 0 else -np.inf)
-    if ufunc is np.true_divide:
-        return float(y)
-    if x.aval.weak:
-        return y
-    raise OverflowError(f"Python integer {y} out of bounds for {dtype.name}")
 
 
 def _operator(ufunc: np.ufunc) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:

@@ -20,8 +20,8 @@ from functrans.numpy.linear import PRODUCT_UFUNCS
 from functrans.numpy.operators import is_foreign
 from functrans.numpy.promotion import strong
 from functrans.numpy.reductions import ACCUMULATORS, REDUCERS, accumulate, reduce
-from functrans.numpy.registry import FUNCTIONS, as_operand, call_function, refuse_out
-from functrans.numpy.ufuncs import UFUNCS, call_ufunc, missing_ufunc, ufunc_keywords
+from functrans.numpy.registry import FUNCTIONS, as_operand, call_function, lengths_of, refuse_out
+from functrans.numpy.ufuncs import UFUNCS, call_ufunc, missing_ufunc, ufunc_keywords, ufunc_operands
 from functrans.ops.shape import reshape
 
 __all__ = ["install_protocols"]
@@ -42,7 +42,7 @@ def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, **kwa
         if not kwargs:
             function = UFUNCS.get(ufunc)
             if function is not None:
-                return record_call(function, tuple([as_operand(x) for x in inputs]), ())
+                return record_call(function, ufunc_operands(ufunc, inputs), ())
         return call_ufunc(ufunc, inputs, kwargs)
     return _METHODS[method](ufunc, *inputs, **kwargs)
 
@@ -66,6 +66,8 @@ def _accumulate(ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, out: 
     _no_out(ufunc, out)
     if ufunc not in ACCUMULATORS:
         raise _missing_method(ufunc, "accumulate")
+    if not lengths_of(a):
+        raise TypeError("cannot accumulate on a scalar")
     return accumulate(ufunc, a, axis, dtype)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from functrans import lax
 from functrans.numpy.promotion import broadcast_to, filled, like, strong
-from functrans.numpy.registry import axes_of, axis_of, dtype_of, implements, lengths_of, record, reduced_axes
+from functrans.numpy.registry import axis_of, dtype_of, flat_axis, implements, lengths_of, record, reduced_axes
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.shape import expand_dims, reduce_sum, reshape
 
@@ -95,6 +95,8 @@ def _odd_of(x: Any, axes: Axes, dtype: Any = None) -> Any:
 
 def _bits_of(reduce: Callable[..., Any]) -> Callable[..., Any]:
     def function(x: Any, axes: Axes, dtype: Any = None) -> Any:
+        if x.dtype.kind in "fc":
+            raise TypeError(f"bits are reduced of integers and booleans, not of {x.dtype.name}")
         return reduce(strong(x), axes)
 
     return function
@@ -150,7 +152,7 @@ def _reduce_function(ufunc: np.ufunc) -> Callable[..., Any]:
         initial = extra.pop(0) if has_initial else None
         x = strong(x)
         if where is not None:
-            fill = like(_identity(neutral, x.dtype), x) if initial is None else _spread(initial, x)
+            fill = like(_identity(neutral, x.dtype), x) if initial is None or neutral is not None else _spread(initial, x)
             shape = np.broadcast_shapes(x.shape, where.shape)
             x, mask = broadcast_to(x, shape), broadcast_to(convert_element_type(where, np.bool_), shape)
             x = lax.select(mask, x, broadcast_to(fill, shape))
@@ -237,7 +239,7 @@ def prod(
     return reduce(np.multiply, a, axis, dtype, keepdims, initial, where)
 
 
-@implements(np.max)
+@implements(np.max, np.amax)
 def max(
     a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
 ) -> Any:
@@ -245,7 +247,7 @@ def max(
     return reduce(np.maximum, a, axis, None, keepdims, initial, where)
 
 
-@implements(np.min)
+@implements(np.min, np.amin)
 def min(
     a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
 ) -> Any:
@@ -277,7 +279,7 @@ def _ptp(x: Any, axes: Axes, keepdims: bool) -> Any:
 @implements(np.ptp)
 def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
     """`numpy.ptp`: the largest minus the smallest element over axes."""
-    return record(_ptp, (a,), axes_of(axis, len(lengths_of(a))), builtins.bool(keepdims))
+    return record(_ptp, (a,), reduced_axes(axis, len(lengths_of(a))), builtins.bool(keepdims))
 
 
 def _count(x: Any, axes: Axes, keepdims: bool) -> Any:
@@ -288,7 +290,7 @@ def _count(x: Any, axes: Axes, keepdims: bool) -> Any:
 @implements(np.count_nonzero)
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
     """`numpy.count_nonzero`: how many elements over axes are not zero."""
-    return record(_count, (a,), axes_of(axis, len(lengths_of(a))), builtins.bool(keepdims))
+    return record(_count, (a,), reduced_axes(axis, len(lengths_of(a))), builtins.bool(keepdims))
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -317,7 +319,7 @@ _NAN_SUM, _NAN_PROD = _nan_reduce(np.add), _nan_reduce(np.multiply)
 
 def _nan_reduction(function: Any, a: Any, axis: Any, dtype: Any, keepdims: Any, initial: Any, where: Any) -> Any:
     operands = [a, *([where] if where is not True else []), *([initial] if initial is not None else [])]
-    axes = axes_of(axis, len(lengths_of(a)))
+    axes = reduced_axes(axis, len(lengths_of(a)))
     static = (axes, dtype_of(dtype), builtins.bool(keepdims), where is not True, initial is not None)
     return record(function, operands, *static)
 
@@ -380,7 +382,7 @@ _ARGMAX, _ARGMIN = _arg_function("argmax", lax.argmax), _arg_function("argmin", 
 
 
 def _argument(function: Callable[..., Any], a: Any, axis: Any, keepdims: Any) -> Any:
-    axis = None if axis is None else axis_of(axis, len(lengths_of(a)))
+    axis = flat_axis(axis, len(lengths_of(a)))
     return record(function, (a,), axis, builtins.bool(keepdims))
 
 
@@ -448,7 +450,7 @@ _RUNNING = {ufunc: _running(ufunc) for ufunc in ACCUMULATORS}
 
 def accumulate(ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, neutral: Any = None) -> Any:
     """Record `ufunc.accumulate(a, axis, dtype)`; with a neutral number, NaNs count for it."""
-    axis = None if axis is None else axis_of(axis, len(lengths_of(a)))
+    axis = flat_axis(axis, len(lengths_of(a)))
     static = (axis, dtype_of(dtype)) if neutral is None else (axis, dtype_of(dtype), neutral)
     return record(_RUNNING[ufunc], (a,), *static)
 
@@ -480,13 +482,18 @@ def nancumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> 
 def _cumulative(ufunc: np.ufunc, x: Any, axis: Any, dtype: Any, include_initial: Any) -> Any:
     ndim = len(lengths_of(x))
     if axis is None:
-        if ndim != 1:
+        if ndim > 1:
             raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
         axis = 0
+    x, ndim = (x, ndim) if ndim else (record(_vector, (x,)), 1)
     axis = axis_of(axis, ndim)
     if not include_initial:
         return accumulate(ufunc, x, axis, dtype)
     return record(_with_initial, (x,), _RUNNING[ufunc], axis, dtype_of(dtype), _REDUCTIONS[ufunc][1])
+
+
+def _vector(x: Any) -> Any:
+    return reshape(strong(x), (1,))
 
 
 def _with_initial(x: Any, running: Callable[..., Any], axis: int, dtype: Any, first: int) -> Any:

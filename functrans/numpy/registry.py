@@ -32,6 +32,7 @@ __all__ = [
     "axis_of",
     "call_function",
     "dtype_of",
+    "flat_axis",
     "has_tracer",
     "implements",
     "lengths_of",
@@ -201,6 +202,11 @@ def axes_of(axis: Any, ndim: int, all_if_none: bool = True) -> tuple[int, ...]:
 def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """Axes as `axes_of`, but that NumPy lets a 0-d array be reduced over its axis 0."""
     return () if not ndim and type(axis) is int and axis in (0, -1) else axes_of(axis, ndim)
+
+
+def flat_axis(axis: Any, ndim: int) -> int | None:
+    """One axis, or None for all elements, as which NumPy takes axis 0 of a 0-d array too."""
+    return None if axis is None or (not ndim and type(axis) is int and axis in (0, -1)) else axis_of(axis, ndim)
 
 
 def axis_of(axis: Any, ndim: int) -> int:

@@ -46,15 +46,14 @@ def _argsort_along(x: Any, axis: int) -> Any:
 
 
 def _first_place(x: Any) -> Any:
-    return filled(0, (), np.int64)
+    return filled(0, (1,), np.int64)
 
 
 _SORT, _ARGSORT = _flat_or_along(_sort_along), _flat_or_along(_argsort_along)
 
 
 def _along(function: Callable[..., Any], a: Any, axis: Any) -> Any:
-    lengths = lengths_of(a)
-    return record(function, (a,), None if axis is None else axis_of(axis, len(lengths)))
+    return record(function, (a,), None if axis is None else axis_of(axis, len(lengths_of(a))))
 
 
 @implements(np.sort)

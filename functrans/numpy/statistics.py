@@ -11,7 +11,7 @@ import numpy as np
 from functrans import lax
 from functrans.numpy.promotion import broadcast_to, filled, like, promote, same_dtype, strong
 from functrans.numpy.reductions import sum_arrays, without_nans
-from functrans.numpy.registry import axes_of, dtype_of, implements, lengths_of, record
+from functrans.numpy.registry import axes_of, dtype_of, implements, lengths_of, record, reduced_axes
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.linear_algebra import dot_general
 from functrans.ops.shape import expand_dims, reduce_sum, reshape, transpose
@@ -44,8 +44,9 @@ def _count(x: Any, axes: Axes, mask: Any) -> Any:
     return sum_arrays(broadcast_to(mask, x.shape), axes)
 
 
-def _divided(x: Any, count: Any, dtype: np.dtype[Any] | None = None) -> Any:
-    x = x if dtype is None else convert_element_type(x, dtype)
+def _divided(x: Any, count: Any) -> Any:
+    if isinstance(count, int) and count == 1 and x.dtype.kind in "fc":
+        return x
     n = like(count, x) if isinstance(count, int) else broadcast_to(convert_element_type(count, x.dtype), x.shape)
     if x.dtype.kind in "iub":
         x, n = convert_element_type(x, np.float64), convert_element_type(n, np.float64)
@@ -102,17 +103,22 @@ def _variance_of(
         x = broadcast_to(x, np.broadcast_shapes(x.shape, mask.shape))
     if dtype is None and x.dtype.kind in "iub":
         dtype = np.dtype(np.float64)
+    if dtype is not None and dtype.kind == "b":
+        raise TypeError("a variance is no boolean: ask for another dtype")
     count = _count(x, axes, mask)
     total = sum_arrays(_masked(x if dtype is None else convert_element_type(x, dtype), mask), axes, dtype)
-    center = broadcast_to(expand_dims(_divided(total, count), axes), x.shape)
+    center = _divided(total, count)
+    center = broadcast_to(expand_dims(convert_element_type(center, center.dtype if dtype is None else dtype), axes), x.shape)
     deviation = lax.sub(*promote(x, center))
     if deviation.dtype.kind == "c":
         square = lax.add(lax.square(lax.real(deviation)), lax.square(lax.imag(deviation)))
     else:
         square = lax.square(deviation)
-    out = sum_arrays(_masked(square, mask), axes, None if dtype is None else np.empty(0, dtype).real.dtype)
+    out = sum_arrays(_masked(square, mask), axes, dtype if x.dtype.kind != "c" or dtype is None else np.empty(0, dtype).real.dtype)
+    result = out.dtype
     out = _divided(out, _degrees(count, ddof, out))
-    out = lax.sqrt(out) if root else out
+    out = convert_element_type(out, result)  # integers, if they were asked for
+    out = convert_element_type(lax.sqrt(_divided(out, 1)), result) if root else out
     return expand_dims(out, axes) if keepdims else out
 
 
@@ -131,7 +137,8 @@ def _moment(
     function: Callable[..., Any], a: Any, axis: Any, dtype: Any, extra: tuple[Any, ...], keepdims: Any, where: Any
 ) -> Any:
     masked = where is not True
-    static = (axes_of(axis, len(lengths_of(a))), dtype_of(dtype), *extra, bool(keepdims), masked)
+    axes = (reduced_axes if "nan" in function.__name__ else axes_of)(axis, len(lengths_of(a)))
+    static = (axes, dtype_of(dtype), *extra, bool(keepdims), masked)
     return record(function, (a, where) if masked else (a,), *static)
 
 
@@ -352,10 +359,11 @@ def corrcoef(x: Any, y: Any = None, rowvar: Any = True, *, dtype: Any = None) ->
 
 
 def _quantile(x: Any, q: Any, axes: Axes, method: str, keepdims: bool, nans: bool, percent: bool) -> Any:
-    x = convert_element_type(x, np.float64) if x.dtype.kind in "iub" else strong(x)
+    x = strong(x)
     if x.dtype.kind == "c":
         raise TypeError("a must be an array of real numbers")
-    q = convert_element_type(q, np.float64 if q.dtype.kind in "iub" else np.result_type(q.dtype, x.dtype))
+    weak = q.aval.weak and x.dtype.kind == "f"
+    q = convert_element_type(q, x.dtype if weak else np.result_type(q.dtype, np.float64) if q.dtype.kind in "iub" else q.dtype)
     q = lax.div(q, like(100, q)) if percent else q
     kept = tuple([d for d in range(x.ndim) if d not in axes])
     shape = tuple([x.shape[d] for d in kept])
@@ -363,35 +371,37 @@ def _quantile(x: Any, q: Any, axes: Axes, method: str, keepdims: bool, nans: boo
     if not x.shape[0]:
         raise ValueError("quantile of an empty axis")
     results = _quantiles_of_sorted(x, q, method, nans)
-    results = convert_element_type(results, np.result_type(x.dtype, q.dtype) if not q.aval.weak else x.dtype)
     return expand_dims(results, [d + q.ndim for d in axes]) if keepdims else results
 
 
 def _quantiles_of_sorted(x: Any, q: Any, method: str, nans: bool) -> Any:
-    n, shape = x.shape[0], (*q.shape, *x.shape[1:])
-    missing = lax.is_nan(x)
-    there = reduce_sum(convert_element_type(lax.bitwise_not(missing), np.int64), (0,))
+    n, shape, real = x.shape[0], (*q.shape, *x.shape[1:]), x.dtype.kind == "f"
+    missing = lax.is_nan(x) if real else filled(False, x.shape, np.bool_)
+    there = sum_arrays(lax.bitwise_not(missing), (0,))
     last = convert_element_type(lax.max(lax.sub(there, like(1, there)), like(0, there)), q.dtype)
     last = broadcast_to(last, shape) if nans else filled(n - 1, shape, q.dtype)
     place = lax.mul(lax.broadcast_in_dim(q, shape, range(q.ndim)), last)
     low, high = lax.floor(place), lax.ceil(place)
-    fraction = convert_element_type(lax.sub(place, low), x.dtype)
-    below, above = (_picked(x, i, shape) for i in (low, high))
-    step = lax.sub(above, below)
-    if method == "linear":  # from the nearer end, as NumPy does
-        from_low = lax.add(below, lax.mul(step, fraction))
-        from_high = lax.sub(above, lax.mul(step, lax.sub(like(1, fraction), fraction)))
-        out = lax.select(lax.ge(fraction, like(0.5, fraction)), from_high, from_low)
-    elif method == "midpoint":
-        out = lax.add(below, lax.mul(step, like(0.5, step)))
-        out = lax.select(lax.eq(low, high), below, out)
-    elif method == "nearest":
-        nearest = lax.rint(place)
-        out = _picked(x, nearest, shape)
+    if method in ("linear", "midpoint"):
+        fraction = lax.sub(place, low)
+        if method == "midpoint":
+            fraction = lax.select(lax.eq(low, high), like(0, fraction), like(0.5, fraction))
+        out = _between(_picked(x, low, shape), _picked(x, high, shape), fraction)
     else:
-        out = below if method == "lower" else above
+        out = _picked(x, {"lower": low, "higher": high, "nearest": lax.rint(place)}[method], shape)
+    if not real:
+        return out
     bad = lax.eq(there, like(0, there)) if nans else lax.reduce_or(missing, (0,))
     return lax.select(broadcast_to(bad, shape), like(np.nan, out), out)
+
+
+def _between(low: Any, high: Any, fraction: Any) -> Any:
+    """The number that lies at a fraction of the way, counted from the nearer end as NumPy does."""
+    step = lax.ne(high, low) if low.dtype.kind == "b" else lax.sub(high, low)  # in the dtype of the array
+    step, low, high, fraction = same_dtype((step, low, high, fraction))
+    rest = lax.sub(like(1, fraction), fraction)
+    from_low, from_high = lax.add(low, lax.mul(step, fraction)), lax.sub(high, lax.mul(step, rest))
+    return lax.select(lax.ge(fraction, like(0.5, fraction)), from_high, from_low)
 
 
 def _picked(x: Any, places: Any, shape: tuple[int, ...]) -> Any:

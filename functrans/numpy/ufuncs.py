@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from functrans.core.aval import Aval, aval_of
 from functrans.core.recording import staging_open
 from functrans.core.tracer import Tracer
 from functrans.errors import MissingRuleError, user_location
 from functrans.numpy.dispatch import record_call
 from functrans.numpy.elementwise import TABLE
-from functrans.numpy.promotion import broadcast_arrays, loop_dtypes, promote_for
+from functrans.numpy.promotion import broadcast_arrays, loop_dtypes, promote_for, result_type
 from functrans.numpy.registry import as_operand, has_tracer, refuse_out
 from functrans.ops.conversion import convert_element_type
 
-__all__ = ["UFUNCS", "call_ufunc", "public_ufunc", "register_ufunc", "ufunc_function"]
+__all__ = ["UFUNCS", "call_ufunc", "fitted", "fitting", "public_ufunc", "register_ufunc", "ufunc_function"]
 
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {}
 """For each ufunc its composition of primitives: `function(*operands, dtype=None)`, on operands of any dtypes."""
@@ -53,6 +54,48 @@ def _converted(out: Any, dtype: np.dtype[Any]) -> Any:
     return out if out.dtype == dtype else convert_element_type(out, dtype)
 
 
+_COMPARISONS = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal})
+
+
+def fitting(y: int, other: Aval, ufunc: np.ufunc | None = None) -> Any:
+    """A Python int that meets an array: among integers it must fit their dtype, or is compared as what it is.
+
+    Raises:
+        OverflowError: if it does not fit, as in NumPy.
+    """
+    dtype = other.dtype
+    if dtype.kind not in "iu" or other.weak:
+        if -(2**63) <= y < 2**63:
+            return y
+        return float(y) if dtype.kind in "fc" else np.asarray(y)[()]
+    info = np.iinfo(dtype)
+    if info.min <= y <= info.max:
+        return y if y < 2**63 else dtype.type(y)
+    if ufunc in _COMPARISONS:  # beyond 64 bits all compare alike
+        return np.int64(y) if -(2**63) <= y < 2**63 else (np.inf if y > 0 else -np.inf)
+    if ufunc is np.true_divide:
+        return float(y)
+    raise OverflowError(f"Python integer {y} out of bounds for {dtype.name}")
+
+
+def fitted(operands: Sequence[Any], ufunc: np.ufunc | None = None) -> tuple[Any, ...]:
+    """Operands of which some are Python ints, those made to fit."""
+    others = [aval_of(x) for x in operands if type(x) is not int]
+    if not others or ufunc is np.ldexp:
+        return tuple(operands)
+    common = Aval((), result_type(*others), all([aval.weak for aval in others]))
+    return tuple([fitting(x, common, ufunc) if type(x) is int else x for x in operands])
+
+
+def ufunc_operands(ufunc: np.ufunc | None, inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """What is recorded of the arguments of a ufunc."""
+    operands = tuple([as_operand(x) for x in inputs])
+    for x in operands:
+        if type(x) is int:
+            return fitted(operands, ufunc)
+    return operands
+
+
 def register_ufunc(ufunc: np.ufunc, function: Callable[..., Any]) -> None:
     """Give a ufunc its meaning on tracers, in terms of functions that have one.
 
@@ -70,7 +113,9 @@ def register_ufunc(ufunc: np.ufunc, function: Callable[..., Any]) -> None:
     """
 
     def registered(*operands: Any) -> Any:
-        outs = function(*broadcast_arrays(*operands[: ufunc.nin]))
+        if len(operands) > ufunc.nin:
+            raise TypeError(f"{ufunc.__name__}: the keyword dtype is not supported inside of a program")
+        outs = function(*broadcast_arrays(*operands))
         return outs if isinstance(outs, (tuple, list)) else _strong_result(outs)
 
     registered.__name__ = ufunc.__name__
@@ -95,7 +140,7 @@ def call_ufunc(ufunc: np.ufunc, operands: Sequence[Any], kwargs: dict[str, Any])
         kwargs = {**kwargs, "out": operands[ufunc.nin :]}
         operands = operands[: ufunc.nin]
     static = ufunc_keywords(ufunc, kwargs) if kwargs else ()
-    return record_call(function, tuple([as_operand(x) for x in operands]), static)
+    return record_call(function, ufunc_operands(ufunc, operands), static)
 
 
 def missing_ufunc(ufunc: np.ufunc) -> MissingRuleError:

@@ -37,7 +37,7 @@ def drop_unused_inputs(jaxpr: Jaxpr, first: int) -> tuple[Jaxpr, tuple[int, ...]
 
 
 def _needed_equations(jaxpr: Jaxpr) -> set[int]:
-    used = set([atom for atom in jaxpr.outs if type(atom) is int])
+    used = {atom for atom in jaxpr.outs if type(atom) is int}
     needed = set()
     for number in range(len(jaxpr.eqns) - 1, -1, -1):
         eqn = jaxpr.eqns[number]

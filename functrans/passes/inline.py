@@ -6,8 +6,8 @@ from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Atom, Jaxpr, derived, interned
 from functrans.core.primitive import Primitive
-from functrans.ops.conversion import convert_element_type_p
 from functrans.ops.calls import call_p, jit_p
+from functrans.ops.conversion import convert_element_type_p
 from functrans.passes.literals import fold_literals
 
 __all__ = ["inline", "inline_all"]
@@ -31,9 +31,7 @@ def _inline(jaxpr: Jaxpr, primitives: tuple[Primitive, ...]) -> Jaxpr:
     return builder.build(_copy_into(builder, jaxpr, inputs, primitives))
 
 
-def _copy_into(
-    builder: Builder, jaxpr: Jaxpr, inputs: list[Atom], primitives: tuple[Primitive, ...]
-) -> list[Atom]:
+def _copy_into(builder: Builder, jaxpr: Jaxpr, inputs: list[Atom], primitives: tuple[Primitive, ...]) -> list[Atom]:
     env = Environment(inputs)
     for eqn in jaxpr.eqns:
         operands = env.read_all(eqn.inputs)

@@ -8,7 +8,7 @@ from functrans.passes.common_subexpressions import merge_common_subexpressions
 from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.inline import inline_all
 
-__all__ = ["PASSES", "finalize"]
+__all__ = ["PASSES", "finalize", "tidied"]
 
 PASSES = (inline_all, simplify, merge_common_subexpressions, eliminate_dead_code)
 """In the order in which they run. Every pass keeps the bits of the results."""
@@ -17,6 +17,11 @@ PASSES = (inline_all, simplify, merge_common_subexpressions, eliminate_dead_code
 def finalize(jaxpr: Jaxpr) -> Jaxpr:
     """The program after all passes."""
     return derived(jaxpr, "final", lambda: _run_passes(jaxpr))
+
+
+def tidied(jaxpr: Jaxpr) -> Jaxpr:
+    """A program that a transformation has just made, simplified as far as other transformations may follow."""
+    return interned(eliminate_dead_code(simplify(jaxpr)))
 
 
 def _run_passes(jaxpr: Jaxpr) -> Jaxpr:

@@ -5,7 +5,7 @@ are extrapolated to step zero (Richardson), and each entry takes the extrapolati
 it disagrees by there is the estimate of the error. So no step has to be chosen: `log` near 0 and `sin(1000 * x)` find
 theirs.
 
-The slopes to the left and to the right are taken too. At a kink they differ, and everything between them is a derivative.
+The slopes to the left and to the right are taken too. At a kink they differ, and all between them are derivatives.
 """
 
 from __future__ import annotations

@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrans.core.evaluation import Environment, apply_equation, stage
-from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
+from functrans.core.jaxpr import Equation, Jaxpr, derived
 from functrans.ops.joining import concatenate
 from functrans.ops.shape import broadcast_in_dim, moveaxis, reshape
 from functrans.ops.slicing import index_in_dim
-from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.inline import inline
+from functrans.passes.pipeline import tidied
 
 __all__ = ["Axes", "batch", "batch_to"]
 
@@ -93,7 +93,7 @@ def _batch(jaxpr: Jaxpr, size: int, axes: Axes) -> tuple[Jaxpr, Axes]:
             axis_of.write(out_axes)
         given = tuple([axis_of.read(x) if type(x) is int else None for x in jaxpr.outs])
         program, _ = recording.close(env.read_all(jaxpr.outs), intern=False)
-    return interned(eliminate_dead_code(program)), given
+    return tidied(program), given
 
 
 def _batch_equation(

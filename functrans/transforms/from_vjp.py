@@ -21,9 +21,7 @@ from functrans.transforms.transpose import transpose
 __all__ = ["forward_of", "jvp_from_vjp", "linearize_from_vjp"]
 
 
-def jvp_from_vjp(
-    eqn: Equation, primals: Sequence[Any], tangents: Sequence[Any]
-) -> tuple[Sequence[Any], list[Any]]:
+def jvp_from_vjp(eqn: Equation, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Sequence[Any], list[Any]]:
     """The results and tangents of an equation whose primitive has a VJP rule, by transposing it."""
     outs = apply_equation(eqn, primals)
     backward = _backward_program(eqn.operation, tuple([t is not None for t in tangents]))
@@ -51,9 +49,7 @@ def forward_of(backward: Jaxpr, n_cts: int) -> Jaxpr:
     with stage("transpose", forward.in_avals) as recording:
         outs = iter(eval_jaxpr(forward, recording.inputs()))
         avals = backward.in_avals[n_fixed:]
-        filled = [
-            next(outs) if nonzero else zeros_like(aval) for aval, nonzero in zip(avals, nonzeros, strict=True)
-        ]
+        filled = [next(outs) if nonzero else zeros_like(aval) for aval, nonzero in zip(avals, nonzeros, strict=True)]
         return recording.close(filled)[0]
 
 

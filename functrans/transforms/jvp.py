@@ -24,9 +24,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrans.core.evaluation import Environment, apply_equation, stage
-from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
-from functrans.passes.dead_code import eliminate_dead_code
+from functrans.core.jaxpr import Equation, Jaxpr, derived
 from functrans.passes.inline import inline
+from functrans.passes.pipeline import tidied
 from functrans.transforms.from_vjp import jvp_from_vjp
 from functrans.transforms.tangents import Nonzeros, add_tangents, missing_derivative, read_tangents
 
@@ -55,20 +55,16 @@ def _jvp(jaxpr: Jaxpr, nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
         tangents = Environment([next(given) if nonzero else None for nonzero in nonzeros])
         for eqn in jaxpr.eqns:
             recording.source = eqn.source
-            outs, outs_dot = jvp_equation(
-                eqn, primals.read_all(eqn.inputs), read_tangents(tangents, eqn.inputs)
-            )
+            outs, outs_dot = jvp_equation(eqn, primals.read_all(eqn.inputs), read_tangents(tangents, eqn.inputs))
             primals.write(outs)
             tangents.write(outs_dot)
         outs_dot = read_tangents(tangents, jaxpr.outs)
         outs = primals.read_all(jaxpr.outs) + [t for t in outs_dot if t is not None]
         program, _ = recording.close(outs, intern=False)
-    return interned(eliminate_dead_code(program)), tuple([t is not None for t in outs_dot])
+    return tidied(program), tuple([t is not None for t in outs_dot])
 
 
-def jvp_equation(
-    eqn: Equation, primals: Sequence[Any], tangents: Sequence[Any]
-) -> tuple[Sequence[Any], list[Any]]:
+def jvp_equation(eqn: Equation, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Sequence[Any], list[Any]]:
     """The results of an equation and their tangents, by its primitive's rule. None is a zero tangent."""
     primitive = eqn.primitive
     outs: Sequence[Any]

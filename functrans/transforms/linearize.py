@@ -26,8 +26,9 @@ from typing import Any, NamedTuple
 from functrans.core.evaluation import Environment, apply_equation, stage
 from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
 from functrans.core.recording import UNKNOWN, Recording
-from functrans.passes.dead_code import drop_unused_inputs, eliminate_dead_code
+from functrans.passes.dead_code import drop_unused_inputs
 from functrans.passes.inline import inline
+from functrans.passes.pipeline import tidied
 from functrans.transforms.from_vjp import linearize_from_vjp
 from functrans.transforms.jvp import jvp_equation
 from functrans.transforms.tangents import Nonzeros, read_tangents
@@ -71,27 +72,23 @@ def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros) -> Linearized:
         with Recording("linearize", tangent_avals, [UNKNOWN] * len(tangent_avals), literals=True) as linear:
             outs, outs_dot = _walk(jaxpr, nonzeros, primal, linear)
             linear_program, values = linear.close([t for t in outs_dot if t is not None], intern=False)
-        linear_program, kept = drop_unused_inputs(eliminate_dead_code(linear_program), len(tangent_avals))
+        linear_program, kept = drop_unused_inputs(tidied(linear_program), len(tangent_avals))
         primal_program, places = _close_primal(primal, outs, [values[i] for i in kept])
     return Linearized(
-        interned(eliminate_dead_code(primal_program)),
+        tidied(primal_program),
         interned(linear_program),
         tuple([t is not None for t in outs_dot]),
         places,
     )
 
 
-def _walk(
-    jaxpr: Jaxpr, nonzeros: Nonzeros, primal: Recording, linear: Recording
-) -> tuple[list[Any], list[Any]]:
+def _walk(jaxpr: Jaxpr, nonzeros: Nonzeros, primal: Recording, linear: Recording) -> tuple[list[Any], list[Any]]:
     given = iter(linear.inputs())
     primals = Environment(primal.inputs())
     tangents = Environment([next(given) if nonzero else None for nonzero in nonzeros])
     for eqn in jaxpr.eqns:
         primal.source = linear.source = eqn.source
-        outs, outs_dot = _linearize_equation(
-            eqn, primals.read_all(eqn.inputs), read_tangents(tangents, eqn.inputs)
-        )
+        outs, outs_dot = _linearize_equation(eqn, primals.read_all(eqn.inputs), read_tangents(tangents, eqn.inputs))
         primals.write(outs)
         tangents.write(outs_dot)
     return primals.read_all(jaxpr.outs), read_tangents(tangents, jaxpr.outs)
@@ -118,7 +115,7 @@ def _linearize_equation(
     if all([t is None for t in tangents]):
         return apply_equation(eqn, primals), [None] * len(eqn.outs)
     if primitive.linearize is not None:
-        return primitive.linearize(primals, tangents, **eqn.params)  # type: ignore[no-any-return]
+        return primitive.linearize(primals, tangents, **eqn.params)
     if primitive.vjp is not None:
         return linearize_from_vjp(eqn, primals, tangents)
     return jvp_equation(eqn, primals, tangents)

@@ -8,9 +8,8 @@
     b:f64[] = sin a
     c:f64[] = cos a
     d:f64[] = mul b 3.0:f64[]
-    e:f64[] = mul 1.0:f64[] 3.0:f64[]
-    f:f64[] = mul e c
-  in (d, f) }
+    e:f64[] = mul 3.0:f64[] c
+  in (d, e) }
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrans.core.evaluation import eval_jaxpr, stage
-from functrans.core.jaxpr import Jaxpr, Literal, derived, interned
+from functrans.core.jaxpr import Jaxpr, Literal, derived
 from functrans.core.rules import zeros_like
-from functrans.passes.dead_code import eliminate_dead_code
+from functrans.passes.pipeline import tidied
 from functrans.transforms.linearize import linearize
 from functrans.transforms.tangents import Nonzeros
 from functrans.transforms.transpose import transpose
@@ -55,7 +54,7 @@ def _gradient(jaxpr: Jaxpr, wrt: tuple[int, ...], with_value: bool) -> Jaxpr:
         cts = pull_back(lin.linear, lin.nonzeros, len(wrt), residuals, seed)
         grads = [zeros_like(jaxpr.in_avals[i]) if ct is None else ct for i, ct in zip(wrt, cts, strict=True)]
         program, _ = recording.close((outs if with_value else outs[1:]) + grads, intern=False)
-    return interned(eliminate_dead_code(program))
+    return tidied(program)
 
 
 def pull_back(

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrans.core.evaluation import Environment, apply_equation, stage
-from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
+from functrans.core.jaxpr import Equation, Jaxpr, derived
 from functrans.core.recording import Recording
 from functrans.core.rules import UndefinedPrimal
 from functrans.errors import MissingRuleError
-from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.inline import inline
+from functrans.passes.pipeline import tidied
 from functrans.transforms.tangents import Nonzeros, add_tangents
 
 __all__ = ["transpose"]
@@ -45,9 +45,7 @@ def transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros) -> tup
     Raises:
         MissingRuleError: if a linear input goes into a primitive without a transpose rule: the program is not linear.
     """
-    return derived(
-        jaxpr, ("transpose", linear, nonzeros), lambda: _transpose(inline(jaxpr), linear, nonzeros)
-    )
+    return derived(jaxpr, ("transpose", linear, nonzeros), lambda: _transpose(inline(jaxpr), linear, nonzeros))
 
 
 def _transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
@@ -64,7 +62,7 @@ def _transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros) -> tu
         cts = _backward(jaxpr, env, _seed(jaxpr, nonzeros, given), recording)
         outs = [cts.get(-1 - i) for i, is_linear in enumerate(linear) if is_linear]
         program, _ = recording.close([ct for ct in outs if ct is not None], intern=False)
-    return interned(eliminate_dead_code(program)), tuple([ct is not None for ct in outs])
+    return tidied(program), tuple([ct is not None for ct in outs])
 
 
 def _run_fixed_part(jaxpr: Jaxpr, inputs: list[Any], recording: Recording) -> Environment:
@@ -94,17 +92,12 @@ def _backward(jaxpr: Jaxpr, env: Environment, cts: dict[int, Any], recording: Re
     for eqn in reversed(jaxpr.eqns):
         outs = [cts.pop(out, None) for out in eqn.outs]
         if all(
-            [
-                ct is None or type(env.read(out)) is not UndefinedPrimal
-                for out, ct in zip(eqn.outs, outs, strict=True)
-            ]
+            [ct is None or type(env.read(out)) is not UndefinedPrimal for out, ct in zip(eqn.outs, outs, strict=True)]
         ):
             continue
         recording.source = eqn.source
         operands = env.read_all(eqn.inputs)
-        for atom, operand, ct in zip(
-            eqn.inputs, operands, _transpose_equation(eqn, outs, operands), strict=True
-        ):
+        for atom, operand, ct in zip(eqn.inputs, operands, _transpose_equation(eqn, outs, operands), strict=True):
             if ct is not None and type(operand) is UndefinedPrimal:
                 cts[atom] = add_tangents(cts.get(atom), ct)  # type: ignore[index,arg-type]
     return cts
@@ -119,7 +112,7 @@ def _transpose_equation(eqn: Equation, outs: list[Any], operands: list[Any]) -> 
             f"functrans.extend.def_transpose({primitive.name}_p, lambda ct, *operands: ...)."
         )
     ct = outs if primitive.multiple_results else outs[0]
-    return primitive.transpose(ct, *operands, **eqn.params)  # type: ignore[no-any-return]
+    return primitive.transpose(ct, *operands, **eqn.params)
 
 
 def _because(primitive: Any) -> str:

@@ -36,9 +36,7 @@ def test_gradient_of_an_mlp(seed, n, m):
     delta = 2 * (h - y) * (1 - h**2) / y.size
     np.testing.assert_allclose(grads["w"], x.T @ delta, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(grads["b"], delta.sum(0), rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(
-        grads["w"], numerical(lambda v: loss({"w": v, "b": b}), w), rtol=1e-5, atol=1e-7
-    )
+    np.testing.assert_allclose(grads["w"], numerical(lambda v: loss({"w": v, "b": b}), w), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -180,7 +178,7 @@ def test_values_do_not_carry_derivatives():
 
 
 def test_orders():
-    f = lambda x: np.sin(x) * x  # noqa: E731
+    f = lambda x: np.sin(x) * x
     for expected in (np.cos(2.0) * 2 + np.sin(2.0), -np.sin(2.0) * 2 + 2 * np.cos(2.0)):
         f = ft.grad(f)
         assert f(2.0) == pytest.approx(expected, rel=1e-12)
@@ -210,9 +208,7 @@ def test_arguments_are_not_written_to():
 
 def test_outputs_do_not_share_memory():
     x = np.ones(3)
-    (_, aux), grads = ft.value_and_grad(
-        lambda x: (np.sum(x), {"x": x, "again": x, "view": x[::-1]}), has_aux=True
-    )(x)
+    (_, aux), grads = ft.value_and_grad(lambda x: (np.sum(x), {"x": x, "again": x, "view": x[::-1]}), has_aux=True)(x)
     arrays = [x, grads, aux["x"], aux["again"], aux["view"]]
     for i, a in enumerate(arrays):
         for b in arrays[:i]:

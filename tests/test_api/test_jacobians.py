@@ -48,7 +48,7 @@ def test_holomorphic(jacobian):
 
 
 def test_hessian():
-    f = lambda x: np.sum(np.sin(x) * x[::-1] ** 2)  # noqa: E731
+    f = lambda x: np.sum(np.sin(x) * x[::-1] ** 2)
     got = ft.hessian(f)(X)
     eps = 1e-6
     g = ft.grad(f)
@@ -73,7 +73,5 @@ def test_third_order():
 def test_errors(jacobian):
     with pytest.raises(TypeError, match=r"with respect to real floats, but x of <lambda> is int64\[3\]"):
         jacobian(lambda x: x)(np.arange(3))
-    with pytest.raises(
-        ValueError, match="argnums=1 is out of range for the 1 positional arguments of <lambda>"
-    ):
+    with pytest.raises(ValueError, match="argnums=1 is out of range for the 1 positional arguments of <lambda>"):
         jacobian(lambda x: x, argnums=1)(X)

@@ -14,7 +14,7 @@ def f(p, x):
 
 def point(seed):
     rng = np.random.default_rng(seed)
-    draw = lambda: ({"w": rng.normal(size=(2, 3)), "b": rng.normal(size=2)}, rng.normal(size=3))  # noqa: E731
+    draw = lambda: ({"w": rng.normal(size=(2, 3)), "b": rng.normal(size=2)}, rng.normal(size=3))
     return draw(), draw(), {"y": rng.normal(size=2), "z": np.float64(rng.normal())}
 
 
@@ -37,14 +37,14 @@ def test_forward_and_reverse_agree(seed):
 
 def test_jvp_against_finite_differences():
     primals, tangents, _ = point(1)
-    moved = lambda eps: f(*ft.tree.map(lambda x, t: x + eps * t, primals, tangents))  # noqa: E731
+    moved = lambda eps: f(*ft.tree.map(lambda x, t: x + eps * t, primals, tangents))
     _, out_dot = ft.jvp(f, primals, tangents)
     for key in out_dot:
         np.testing.assert_allclose(out_dot[key], (moved(1e-6)[key] - moved(-1e-6)[key]) / 2e-6, rtol=1e-7)
 
 
 def test_aux():
-    g = lambda x: (x * 2, {"x": x, "name": "aux"})  # noqa: E731
+    g = lambda x: (x * 2, {"x": x, "name": "aux"})
     assert ft.jvp(g, (3.0,), (1.0,), has_aux=True) == (6.0, 2.0, {"x": 3.0, "name": "aux"})
     out, pull, aux = ft.vjp(g, 3.0, has_aux=True)
     assert (out, pull(1.0), aux) == (6.0, (2.0,), {"x": 3.0, "name": "aux"})
@@ -53,7 +53,7 @@ def test_aux():
 
 
 def test_integers_have_tangents_of_dtype_float0():
-    g = lambda x, n: (x * n, n + 1)  # noqa: E731
+    g = lambda x, n: (x * n, n + 1)
     (_, dn), pull = ft.jvp(g, (2.0, 3), (1.0, None))[1], ft.vjp(g, 2.0, 3)[1]
     assert dn.dtype == ft.dtypes.float0
     dx, dn = pull((1.0, np.zeros((), ft.dtypes.float0)))
@@ -84,9 +84,7 @@ def test_derivatives_of_derivatives():
 
 def test_linear_transpose():
     a = np.arange(6.0).reshape(2, 3)
-    transposed = ft.linear_transpose(
-        lambda p: {"out": a @ p["x"] + p["y"]}, {"x": np.ones(3), "y": np.ones(2)}
-    )
+    transposed = ft.linear_transpose(lambda p: {"out": a @ p["x"] + p["y"]}, {"x": np.ones(3), "y": np.ones(2)})
     (ct,) = transposed({"out": np.array([1.0, 2.0])})
     np.testing.assert_array_equal(ct["x"], a.T @ [1.0, 2.0])
     np.testing.assert_array_equal(ct["y"], [1.0, 2.0])

@@ -185,9 +185,7 @@ def test_size_from_an_unknown_tracer():
 def test_item_of_an_unknown_tracer():
     text = message(errors.ConcretizationTypeError, lambda: ft.jit(lambda x: x.item())(1.0))
     assert text.startswith("the value of a tracer float64*[] was asked at ")
-    assert (
-        "but it depends on argument x of <lambda>, which has no value while the program is recorded." in text
-    )
+    assert "but it depends on argument x of <lambda>, which has no value while the program is recorded." in text
 
 
 DETACHED = (

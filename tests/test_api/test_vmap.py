@@ -11,27 +11,25 @@ X = np.arange(24.0).reshape(2, 3, 4)
 @pytest.mark.parametrize("in_axis", [0, 1, 2, -1])
 @pytest.mark.parametrize("out_axis", [0, 1, -1])
 def test_axes(in_axis, out_axis):
-    f = lambda x: np.sin(x).T * 2.0  # noqa: E731
+    f = lambda x: np.sin(x).T * 2.0
     expected = np.stack([f(x) for x in np.moveaxis(X, in_axis, 0)], out_axis)
     np.testing.assert_array_equal(ft.vmap(f, in_axes=in_axis, out_axes=out_axis)(X), expected)
 
 
 def test_axes_as_trees():
     params = {"w": np.arange(6.0).reshape(3, 2), "b": 1.0}
-    f = lambda p, x: (p["w"] * p["b"] + x, {"b": p["b"]})  # noqa: E731
+    f = lambda p, x: (p["w"] * p["b"] + x, {"b": p["b"]})
     out, aux = ft.vmap(f, in_axes=({"w": 0, "b": None}, None), out_axes=(1, None))(params, 10.0)
     np.testing.assert_array_equal(out, params["w"].T + 10.0)
     assert aux["b"] == 1.0
 
 
 def test_keyword_arguments_are_stacked_along_axis_0():
-    np.testing.assert_array_equal(
-        ft.vmap(lambda x, *, y: x * y)(np.arange(3.0), y=np.ones(3)), np.arange(3.0)
-    )
+    np.testing.assert_array_equal(ft.vmap(lambda x, *, y: x * y)(np.arange(3.0), y=np.ones(3)), np.arange(3.0))
 
 
 def test_shared_arguments_have_values():
-    f = lambda x, n: x * 2 if n > 1 else x  # noqa: E731
+    f = lambda x, n: x * 2 if n > 1 else x
     np.testing.assert_array_equal(ft.vmap(f, in_axes=(0, None))(np.arange(3.0), 2), [0.0, 2.0, 4.0])
     with pytest.raises(ft.errors.TracerBoolConversionError, match="depends on argument x of <lambda>"):
         ft.vmap(lambda x: 1.0 if x > 0 else 2.0)(np.arange(3.0))
@@ -47,17 +45,15 @@ def test_empty_batch():
 
 def test_per_example_gradients():
     w, x = np.array([0.5, -1.0]), np.arange(6.0).reshape(3, 2)
-    loss = lambda w, x: np.tanh(x @ w)  # noqa: E731
+    loss = lambda w, x: np.tanh(x @ w)
     got = ft.vmap(ft.grad(loss), in_axes=(None, 0))(w, x)
     np.testing.assert_allclose(got, [ft.grad(loss)(w, row) for row in x], rtol=1e-12)
 
 
 def test_nested():
-    f = lambda x, y: x * y  # noqa: E731
+    f = lambda x, y: x * y
     outer = ft.vmap(ft.vmap(f, in_axes=(None, 0)), in_axes=(0, None))
-    np.testing.assert_array_equal(
-        outer(np.arange(3.0), np.arange(4.0)), np.outer(np.arange(3.0), np.arange(4.0))
-    )
+    np.testing.assert_array_equal(outer(np.arange(3.0), np.arange(4.0)), np.outer(np.arange(3.0), np.arange(4.0)))
 
 
 def test_closure_over_a_tracer():
