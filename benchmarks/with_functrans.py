@@ -54,7 +54,7 @@ def operation(name: str) -> PerOperation:
     def record(name: str) -> Call:
         repeated = repeat(np, name)
         return Call(
-            lambda *args: functrans.make_jaxpr(lambda *args: repeated(*args))(*args),
+            lambda *args: functrans.eval_shape(lambda *args: repeated(*args), *args),
             problems.recording_operands(),
         )
 

@@ -112,9 +112,10 @@ def aval_of(x: Any) -> Aval:
     >>> aval_of(np.zeros(3)), aval_of(2.0), aval_of(True)
     (float64[3], float64*[], bool[])
     """
-    if type(x) is np.ndarray:
+    kind = type(x)
+    if kind is np.ndarray:
         return aval_of_array(x)
-    aval = _python_scalars.get(type(x))
+    aval = _python_scalars.get(kind)
     if aval is not None:
         return aval
     aval = getattr(x, "aval", None)

@@ -124,9 +124,13 @@ class Literal:
 _literals: WeakValueDictionary[Hashable, Literal] = WeakValueDictionary()
 
 
+def literal_of(number: float) -> Literal:
+    """The literal of a Python number."""
+    return _literal_of(number) if number else Literal(number)  # 0.0 and -0.0 are equal as keys
+
+
 @lru_cache(maxsize=1024, typed=True)
-def literal_of(number: int) -> Literal:
-    """The literal of a Python int or bool."""
+def _literal_of(number: float) -> Literal:
     return Literal(number)
 
 

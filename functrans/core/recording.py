@@ -176,7 +176,7 @@ class Recording:
         self._locked: list[Any] = []
         for value in values:
             if type(value) is np.ndarray and value.flags.writeable:
-                value.flags.writeable = False
+                value.setflags(False)
                 self._locked.append(value)
 
     # ---- opening and closing
@@ -229,6 +229,8 @@ class Recording:
                 x.atom if type(x) is Tracer and x.recording is self else atom(x),
                 y.atom if type(y) is Tracer and y.recording is self else atom(y),
             )
+        elif len(operands) == 1:
+            inputs = (atom(operands[0]),)
         else:
             inputs = tuple([x.atom if type(x) is Tracer and x.recording is self else atom(x) for x in operands])
         self.equations.append((operation, inputs))
@@ -255,8 +257,8 @@ class Recording:
             if x.recording.closed:
                 raise escaped(x)
             return self._capture(x, x)
-        if kind is float and not self.literals:
-            return self._new_input(_WEAK_FLOAT, np.array(x))
+        if kind is float:
+            return literal_of(x) if self.literals else self._new_input(_WEAK_FLOAT, np.array(x))
         if kind is Literal:
             return x
         if kind is int or kind is bool:
@@ -298,9 +300,8 @@ class Recording:
         return self._capture(array, array.copy())
 
     def _lock(self, array: np.ndarray[Any, Any]) -> None:
-        flags = array.flags
-        if flags.writeable:
-            flags.writeable = False
+        if array.flags.writeable:
+            array.setflags(False)  # four times as fast as to assign to the flag
             self._locked.append(array)
 
     # ---- values on demand
@@ -407,8 +408,14 @@ class Recording:
 
 def _unlock(arrays: list[Any]) -> None:
     # NumPy lets a view be written to again only after the array that it is a view of.
-    for array in [x for x in arrays if x.base is None] + [x for x in arrays if x.base is not None]:
-        array.flags.writeable = True
+    views = []
+    for array in arrays:
+        if array.base is None:
+            array.setflags(True)
+        else:
+            views.append(array)
+    for array in views:
+        array.setflags(True)
     arrays.clear()
 
 

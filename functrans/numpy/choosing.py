@@ -10,7 +10,16 @@ import numpy as np
 
 from functrans import lax
 from functrans.core.aval import aval_of
-from functrans.numpy.promotion import broadcast_arrays, broadcast_to, filled, like, promote, promote_for, same_dtype, strong
+from functrans.numpy.promotion import (
+    broadcast_arrays,
+    broadcast_to,
+    filled,
+    like,
+    promote,
+    promote_for,
+    same_dtype,
+    strong,
+)
 from functrans.numpy.registry import as_operand, implements, lengths_of, record
 from functrans.numpy.taking import nonzero
 from functrans.numpy.ufuncs import UFUNCS, ufunc_operands
@@ -60,8 +69,11 @@ def _clip(x: Any, *rest: Any) -> Any:
     if low is not None:
         x = lax.max(*promote_for(np.maximum, x, low)) if _numeric(x, low) else _logical(np.maximum, x, low)
     if has_high:
-        x = lax.min(*promote_for(np.minimum, x, bounds[0])) if _numeric(x, bounds[0]) else _logical(
-            np.minimum, x, bounds[0])
+        x = (
+            lax.min(*promote_for(np.minimum, x, bounds[0]))
+            if _numeric(x, bounds[0])
+            else _logical(np.minimum, x, bounds[0])
+        )
     return strong(x)
 
 
@@ -109,7 +121,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 @implements(np.piecewise)
 def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
-    """`numpy.piecewise`: where a condition holds, a function of x. Each function gets all of x, in contrast to NumPy."""
+    """`numpy.piecewise`: where a condition holds, a function of x; each function gets all of x."""
     x = as_operand(x)
     conditions = list(condlist) if isinstance(condlist, (tuple, list)) else [condlist]
     if len(conditions) and not lengths_of(conditions[0]) and lengths_of(x):
@@ -118,8 +130,10 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     if len(values) == len(conditions):
         values.append(0)
     if len(values) != len(conditions) + 1:
-        raise ValueError(f"with {len(conditions)} condition(s), either {len(conditions)} or {len(conditions) + 1} "
-                         "functions are expected")
+        raise ValueError(
+            f"with {len(conditions)} condition(s), either {len(conditions)} or {len(conditions) + 1} "
+            "functions are expected"
+        )
     dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
     return record(_piecewise, (*conditions, *values), len(conditions), dtype)
 
@@ -302,5 +316,3 @@ def isposinf(x: Any, out: Any = None) -> Any:
 def isneginf(x: Any, out: Any = None) -> Any:
     """`numpy.isneginf`: which elements are negative infinity."""
     return record(_IS_NEGATIVE, (x,))
-
-

@@ -18,7 +18,6 @@ from functrans.numpy.promotion import (
     like,
     loop_dtypes,
     result_type,
-    same_dtype,
     strong,
 )
 from functrans.numpy.registry import as_operand, dtype_of, implements, lengths_of, record, shape_of
@@ -238,9 +237,8 @@ def _meshgrid(*operands: Any) -> Any:
     places = list(range(len(axes)))
     if matrix and len(axes) > 1:
         shape[0], shape[1], places[0], places[1] = shape[1], shape[0], 1, 0
-    return [
-        broadcast_in_dim(reshape(strong(x), (x.aval.size,)), shape, (place,)) for x, place in zip(axes, places, strict=True)
-    ]
+    vectors = [reshape(strong(x), (x.aval.size,)) for x in axes]
+    return [broadcast_in_dim(x, shape, (place,)) for x, place in zip(vectors, places, strict=True)]
 
 
 @implements(np.meshgrid)
@@ -368,9 +366,7 @@ def _power_of(base: Any, exponents: Any) -> Any:
 
 
 @implements(np.geomspace)
-def geomspace(
-    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
-) -> Any:
+def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """`numpy.geomspace`: numbers with one ratio between each two, between two limits of one sign."""
     samples = record(_geomspace, (start, stop), index(num), bool(endpoint))
     samples = samples if dtype is None else astype(samples, dtype)

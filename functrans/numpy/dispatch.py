@@ -39,7 +39,7 @@ def plan_of(function: Callable[..., Any], avals: tuple[Aval, ...], static: tuple
         program, _ = recording.close([outs] if single else outs)
     operation = _single_operation(program) if single else None
     if operation is not None:
-        return Plan(operation, False)
+        return Plan(operation, not operation.single)
     return Plan(call_p.operation(avals, {"jaxpr": program}), single)
 
 
@@ -48,7 +48,7 @@ def _single_operation(program: Jaxpr) -> Operation | None:
     if len(program.eqns) != 1 or program.outs != (0,):
         return None
     (eqn,) = program.eqns
-    if eqn.inputs != tuple([-1 - i for i in range(len(program.in_avals))]) or eqn.primitive.multiple_results:
+    if eqn.inputs != tuple([-1 - i for i in range(len(program.in_avals))]) or len(eqn.outs) != 1:
         return None
     return eqn.operation
 
@@ -67,6 +67,8 @@ def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static:
             x.aval if type(x) is Tracer else aval_of(x),
             y.aval if type(y) is Tracer else aval_of(y),
         )
+    elif len(operands) == 1:
+        avals = (aval_of(operands[0]),)
     else:
         avals = tuple([x.aval if type(x) is Tracer else aval_of(x) for x in operands])
     operation, unpack = plan_of(function, avals, static)

@@ -54,8 +54,12 @@ def _separated(operands: Sequence[Any]) -> tuple[str, list[Any]]:
     if isinstance(operands[0], str):
         return operands[0].replace(" ", ""), list(operands[1:])
     arrays, lists = list(operands[0 : 2 * (len(operands) // 2) : 2]), list(operands[1::2])
-    names: dict[int, str] = {i: _LETTERS[rank] for rank, i in enumerate(sorted(
-        {index(i) for labels in [*lists, *_final(operands)] for i in labels if i is not Ellipsis}))}
+    names: dict[int, str] = {
+        i: _LETTERS[rank]
+        for rank, i in enumerate(
+            sorted({index(i) for labels in [*lists, *_final(operands)] for i in labels if i is not Ellipsis})
+        )
+    }
     parts = ["".join(["..." if i is Ellipsis else names[index(i)] for i in labels]) for labels in lists]
     result = ["".join(["..." if i is Ellipsis else names[index(i)] for i in labels]) for labels in _final(operands)]
     return ",".join(parts) + ("->" + result[0] if result else ""), arrays
@@ -88,7 +92,7 @@ def _parsed(subscripts: str, shapes: Sequence[tuple[int, ...]]) -> tuple[tuple[L
 def _labels(term: str, ndim: int) -> Labels:
     before, dots, behind = term.partition("...")
     hidden = ndim - len(before) - len(behind)
-    if hidden < 0 or (hidden and not dots) or not (before + behind).isalpha() and before + behind:
+    if hidden < 0 or (hidden and not dots) or (not (before + behind).isalpha() and before + behind):
         raise ValueError(f"einsum: the subscripts {term!r} do not fit an operand with {ndim} axes")
     return (*before, *[str(i) for i in range(-hidden, 0)], *behind)
 

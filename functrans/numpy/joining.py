@@ -56,8 +56,10 @@ def _concatenate(*operands: Any) -> Any:
         if x.ndim != first.ndim or any(
             [n != m for d, (n, m) in enumerate(zip(x.shape, first.shape, strict=True)) if d != axis]
         ):
-            raise ValueError(f"all the input array dimensions except for the concatenation axis must match exactly, "
-                             f"got shapes {first.shape} and {x.shape} for axis {axis}")
+            raise ValueError(
+                f"all the input array dimensions except for the concatenation axis must match exactly, "
+                f"got shapes {first.shape} and {x.shape} for axis {axis}"
+            )
     return lax.concatenate(arrays, axis)
 
 
@@ -86,9 +88,7 @@ concat = concatenate
 
 
 @implements(np.stack)
-def stack(
-    arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
-) -> Any:
+def stack(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """`numpy.stack`: arrays of one shape along a new axis."""
     pieces = _pieces(arrays)
     stacked = record(stack_arrays, pieces, axis_of(axis, len(lengths_of(pieces[0])) + 1))
@@ -397,8 +397,10 @@ def _run(x: Any, first: int, last: int, length: int, axis: int) -> Any:
     part = slice_in_dim(x, min(first, last), max(first, last) + 1, axis=axis)
     if first > last:
         return rev(part, (axis,))
-    return part if first < last or length == 1 else broadcast_in_dim(
-        part, [length if d == axis else n for d, n in enumerate(x.shape)], range(x.ndim)
+    return (
+        part
+        if first < last or length == 1
+        else broadcast_in_dim(part, [length if d == axis else n for d, n in enumerate(x.shape)], range(x.ndim))
     )
 
 

@@ -12,8 +12,8 @@ from functrans import lax
 from functrans.errors import MissingRuleError
 from functrans.numpy.einsum import einsum
 from functrans.numpy.promotion import broadcast_arrays, broadcast_to, loop_dtypes, same_dtype, strong
-from functrans.numpy.registry import axis_of, implements, lengths_of, record
 from functrans.numpy.reductions import sum_arrays
+from functrans.numpy.registry import axis_of, implements, lengths_of, record
 from functrans.numpy.shapes import diagonal_of
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.linear_algebra import dot_general
@@ -80,7 +80,7 @@ def _conjugated(x: Any) -> Any:
     return lax.conj(x) if x.dtype.kind == "c" else x
 
 
-PRODUCT_UFUNCS = {
+PRODUCT_UFUNCS: dict[np.ufunc, Any] = {
     np.matmul: matmul_arrays, np.vecdot: vecdot_arrays, np.matvec: matvec_arrays, np.vecmat: vecmat_arrays,
 }  # fmt: skip
 """The generalised ufuncs, on operands of any dtypes."""
@@ -110,8 +110,10 @@ def _dot(x: Any, y: Any) -> Any:
         return _product(*broadcast_arrays(x, y))
     contract = y.ndim - 2 if y.ndim > 1 else 0
     if x.shape[-1] != y.shape[contract]:
-        raise ValueError(f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {x.ndim - 1}) != "
-                         f"{y.shape[contract]} (dim {contract})")
+        raise ValueError(
+            f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {x.ndim - 1}) != "
+            f"{y.shape[contract]} (dim {contract})"
+        )
     return dot_general(x, y, (((x.ndim - 1,), (contract,)), ((), ())))
 
 
@@ -219,9 +221,7 @@ def _cross(x: Any, y: Any, axisa: int, axisb: int, axisc: int) -> Any:
     x, y = broadcast_arrays(moveaxis(x, axisa, x.ndim - 1), moveaxis(y, axisb, y.ndim - 1))
     last = x.ndim - 1
     xs, ys = ([slice_in_dim(v, i, i + 1, axis=last) for i in range(3)] for v in (x, y))
-    parts = [
-        lax.sub(lax.mul(xs[i], ys[j]), lax.mul(xs[j], ys[i])) for i, j in ((1, 2), (2, 0), (0, 1))
-    ]
+    parts = [lax.sub(lax.mul(xs[i], ys[j]), lax.mul(xs[j], ys[i])) for i, j in ((1, 2), (2, 0), (0, 1))]
     return moveaxis(lax.concatenate(parts, last), last, axisc)
 
 
@@ -276,7 +276,7 @@ def matrix_power(a: Any, n: Any) -> Any:
     if len(lengths) < 2 or lengths[-1] != lengths[-2]:
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
     if n < 0:
-        raise MissingRuleError("matrix_power with a negative power: take functrans.numpy.linalg.inv of the matrix before")
+        raise MissingRuleError("matrix_power with a negative power: take the inverse of the matrix before")
     return record(_matrix_power, (a,), n)
 
 

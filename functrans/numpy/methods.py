@@ -10,6 +10,7 @@ import numpy as np
 from functrans.core.tracer import Tracer
 from functrans.errors import ConcretizationTypeError, user_location
 from functrans.numpy import creation, shapes
+from functrans.numpy.at import at
 from functrans.numpy.dispatch import record_call
 from functrans.numpy.indexing import getitem
 from functrans.numpy.registry import call_function
@@ -46,7 +47,8 @@ def _converted(x: Any, dtype: np.dtype[Any]) -> Any:
 
 def _reshape(self: Tracer, *shape: Any, order: str = "C", copy: Any = None) -> Any:
     """`numpy.ndarray.reshape`: the same elements in another shape, given as one argument or several."""
-    return shapes.reshape(self, shape[0] if len(shape) == 1 else shape, order)
+    new = shape[0] if len(shape) == 1 else shape
+    return call_function(np.reshape, (self, new) if order == "C" else (self, new, order), {})
 
 
 def _transpose(self: Tracer, *axes: Any) -> Any:
@@ -68,8 +70,9 @@ def _conj(self: Tracer) -> Any:
 
 def _refused(rewrite: str) -> Callable[..., NoReturn]:
     def method(self: Tracer, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError(f"at {user_location()}: a tracer cannot be written to, since the program keeps its value. "
-                        f"Write {rewrite}.")
+        raise TypeError(
+            f"at {user_location()}: a tracer cannot be written to, since the program keeps its value. Write {rewrite}."
+        )
 
     return method
 
@@ -103,10 +106,11 @@ _REFUSED = {
     "sort": "x = functrans.numpy.sort(x)",
 }
 _PROPERTIES: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "T": (shapes.transpose, "The array with its axes reversed."),
+    "T": (lambda self: call_function(np.transpose, (self,), {}), "The array with its axes reversed."),
     "mT": (shapes.matrix_transpose, "The array with its last two axes exchanged."),
     "real": (creation.real, "The real part."),
     "imag": (creation.imag, "The imaginary part."),
+    "at": (at, "Parts of the array, to be updated: `x.at[i].set(v)` is the array with x[i] = v."),
     "flat": (_flat, "An iterator over all elements."),
 }
 
@@ -120,6 +124,6 @@ def install_methods() -> None:
     Tracer.flatten = _function(np.ravel)  # type: ignore[attr-defined]
     for name, rewrite in _REFUSED.items():
         setattr(Tracer, name, _refused(rewrite))
-    Tracer.__getitem__ = getitem  # type: ignore[method-assign,assignment]
+    Tracer.__getitem__ = getitem
     for name, (getter, doc) in _PROPERTIES.items():
         setattr(Tracer, name, property(getter, doc=doc))

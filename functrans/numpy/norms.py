@@ -73,8 +73,9 @@ def _recorded(x: Any, axes: Axes, order: Any, keepdims: bool) -> Any:
             raise ValueError(f"Invalid norm order '{order}' for vectors")
         return record(_vector_norm, (x,), axes, order, keepdims)
     if order in (2, -2, "nuc"):
-        raise MissingRuleError(f"norm(x, ord={order!r}) of a matrix needs its singular values: take them with "
-                               "functrans.numpy.linalg.svd.")
+        raise MissingRuleError(
+            f"norm(x, ord={order!r}) of a matrix needs its singular values: take them with functrans.numpy.linalg.svd."
+        )
     if order not in (None, "fro", "f", 1, -1, np.inf, -np.inf):
         raise ValueError("Invalid norm order for matrices.")
     return record(_matrix_norm, (x,), axes, order, keepdims)

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from functrans import lax
-from functrans.numpy.promotion import broadcast_arrays, broadcast_to, filled, like, promote, result_type, same_dtype, strong
+from functrans.numpy.promotion import (
+    broadcast_arrays,
+    broadcast_to,
+    filled,
+    like,
+    promote,
+    result_type,
+    same_dtype,
+    strong,
+)
 from functrans.numpy.registry import as_operand, axes_of, axis_of, implements, lengths_of, record
 from functrans.numpy.sorting import searchsorted
 from functrans.ops.conversion import convert_element_type
@@ -90,7 +99,7 @@ def _number(x: Any) -> Any:
 
 
 def _ediff1d(*operands: Any) -> Any:
-    *arrays, has_end, has_begin = operands
+    *arrays, has_end = operands
     x = _number(reshape(strong(arrays[0]), (prod(arrays[0].shape),)))
     ends = [convert_element_type(reshape(e, (prod(e.shape),)), x.dtype) for e in arrays[1:]]
     end, begin = ends[:has_end], ends[has_end:]
@@ -102,7 +111,7 @@ def _ediff1d(*operands: Any) -> Any:
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """`numpy.ediff1d`: the differences between neighbours of all elements."""
     ends = [x for x in (to_end, to_begin) if x is not None]
-    return record(_ediff1d, (ary, *ends), int(to_end is not None), int(to_begin is not None))
+    return record(_ediff1d, (ary, *ends), int(to_end is not None))
 
 
 def _gradient_along(x: Any, spacing: Any, axis: int, edge_order: int) -> Any:
@@ -111,8 +120,10 @@ def _gradient_along(x: Any, spacing: Any, axis: int, edge_order: int) -> Any:
     x = convert_element_type(x, np.float64) if x.dtype.kind in "iu" else strong(x)
     n = x.shape[axis]
     if n < edge_order + 1:
-        raise ValueError("Shape of array too small to calculate a numerical gradient, "
-                         "at least (edge_order + 1) elements are required.")
+        raise ValueError(
+            "Shape of array too small to calculate a numerical gradient, "
+            "at least (edge_order + 1) elements are required."
+        )
     x = moveaxis(x, axis, 0)
     steps = _steps(spacing, n, x)
     slopes = lax.div(_difference(x, 0), steps)
@@ -122,10 +133,16 @@ def _gradient_along(x: Any, spacing: Any, axis: int, edge_order: int) -> Any:
     inner = lax.add(lax.mul(s0, lax.div(h1, both)), lax.mul(s1, lax.div(h0, both)))
     first, last = slice_in_dim(slopes, 0, 1), slice_in_dim(slopes, n - 2, n - 1)
     if edge_order == 2:
-        first = lax.sub(lax.mul(first, like(2, first)), slice_in_dim(inner, 0, 1)) if spacing.ndim == 0 else _edge(
-            slopes, steps, 0)
-        last = lax.sub(lax.mul(last, like(2, last)), slice_in_dim(inner, n - 3, n - 2)) if spacing.ndim == 0 else _edge(
-            slopes, steps, n - 2)
+        first = (
+            lax.sub(lax.mul(first, like(2, first)), slice_in_dim(inner, 0, 1))
+            if spacing.ndim == 0
+            else _edge(slopes, steps, 0)
+        )
+        last = (
+            lax.sub(lax.mul(last, like(2, last)), slice_in_dim(inner, n - 3, n - 2))
+            if spacing.ndim == 0
+            else _edge(slopes, steps, n - 2)
+        )
     return moveaxis(lax.concatenate([first, inner, last], 0), 0, axis)
 
 
@@ -150,8 +167,11 @@ def _steps(spacing: Any, n: int, x: Any) -> Any:
 @implements(np.gradient)
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """`numpy.gradient`: the derivative of samples along each axis, by differences."""
-    axes = axes_of(axis, len(lengths_of(f))) if axis is None else tuple(
-        [axis_of(d, len(lengths_of(f))) for d in (axis if isinstance(axis, (tuple, list)) else (axis,))])
+    axes = (
+        axes_of(axis, len(lengths_of(f)))
+        if axis is None
+        else tuple([axis_of(d, len(lengths_of(f))) for d in (axis if isinstance(axis, (tuple, list)) else (axis,))])
+    )
     spacings = list(varargs) if len(varargs) == len(axes) else list(varargs or (1.0,)) * len(axes)
     if len(spacings) != len(axes):
         raise TypeError("invalid number of arguments")
@@ -219,7 +239,8 @@ def _interp(x: Any, xp: Any, fp: Any, places: Any, *ends: Any) -> Any:
     *given, has_left, has_right = ends
     n = xp.shape[0]
     dtype = np.dtype(np.complex128 if fp.dtype.kind == "c" else np.float64)
-    x, xp, fp = convert_element_type(x, np.float64), convert_element_type(xp, np.float64), convert_element_type(fp, dtype)
+    x, xp = convert_element_type(x, np.float64), convert_element_type(xp, np.float64)
+    fp = convert_element_type(fp, dtype)
     lower = lax.min(lax.max(lax.sub(places, like(1, places)), like(0, places)), like(max(n - 2, 0), places))
     upper = lax.min(lax.add(lower, like(1, lower)), like(n - 1, lower))
     x0, x1, f0, f1 = (_elements(v, i) for v, i in ((xp, lower), (xp, upper), (fp, lower), (fp, upper)))
@@ -232,8 +253,13 @@ def _interp(x: Any, xp: Any, fp: Any, places: Any, *ends: Any) -> Any:
     right = given.pop(0) if has_right else last
     left, right, start, stop, final = (
         broadcast_to(convert_element_type(v, d), x.shape)
-        for v, d in ((left, dtype), (right, dtype), (reshape(slice_in_dim(xp, 0, 1), ()), xp.dtype),
-                     (reshape(slice_in_dim(xp, n - 1, n), ()), xp.dtype), (last, dtype))
+        for v, d in (
+            (left, dtype),
+            (right, dtype),
+            (reshape(slice_in_dim(xp, 0, 1), ()), xp.dtype),
+            (reshape(slice_in_dim(xp, n - 1, n), ()), xp.dtype),
+            (last, dtype),
+        )
     )
     out = lax.select(lax.eq(x, stop), final, out)
     return lax.select(lax.lt(x, start), left, lax.select(lax.gt(x, stop), right, out))

@@ -189,5 +189,3 @@ def install_operators() -> None:
 def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
     function = ufunc_function(ufunc, TABLE[ufunc], weak=True)
     return lambda x: record_call(function, (x,))
-
-

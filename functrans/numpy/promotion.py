@@ -41,9 +41,7 @@ def promote_for(ufunc: np.ufunc, *operands: Any, dtype: np.dtype[Any] | None = N
     """
     dtypes = loop_dtypes(ufunc, tuple([x.aval for x in operands]), dtype)
     keep = weak and all([x.aval.weak for x in operands])
-    return broadcast_arrays(
-        *[convert_element_type(x, dtype, keep) for x, dtype in zip(operands, dtypes, strict=False)]
-    )
+    return broadcast_arrays(*[convert_element_type(x, dtype, keep) for x, dtype in zip(operands, dtypes, strict=False)])
 
 
 @lru_cache(maxsize=4096)

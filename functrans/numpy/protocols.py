@@ -33,7 +33,14 @@ UFUNCS.update(PRODUCT_UFUNCS)
 # ufuncs (NEP 13)
 
 
+_OURS = frozenset({Tracer, np.ndarray, float, bool, complex})
+
+
 def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    if method == "__call__" and not kwargs and type(inputs[0]) in _OURS and type(inputs[-1]) in _OURS:
+        function = UFUNCS.get(ufunc)
+        if function is not None and len(inputs) <= 2:
+            return record_call(function, inputs)
     for x in inputs:
         kind = type(x)
         if kind is not Tracer and kind is not np.ndarray and is_foreign(kind):
@@ -93,8 +100,8 @@ def _at(ufunc: np.ufunc, *args: Any, **kwargs: Any) -> Any:
 
 def _reduceat(ufunc: np.ufunc, *args: Any, **kwargs: Any) -> Any:
     raise MissingRuleError(
-        f"np.{ufunc.__name__}.reduceat was called with a tracer at {user_location()}, and functrans has no rule for it. "
-        "Reduce the pieces one by one, or take differences of np.cumsum."
+        f"np.{ufunc.__name__}.reduceat was called with a tracer at {user_location()}, and functrans has no rule for "
+        "it. Reduce the pieces one by one, or take differences of np.cumsum."
     )
 
 

@@ -152,7 +152,8 @@ def _reduce_function(ufunc: np.ufunc) -> Callable[..., Any]:
         initial = extra.pop(0) if has_initial else None
         x = strong(x)
         if where is not None:
-            fill = like(_identity(neutral, x.dtype), x) if initial is None or neutral is not None else _spread(initial, x)
+            from_initial = neutral is None and initial is not None
+            fill = _spread(initial, x) if from_initial else like(_identity(neutral, x.dtype), x)
             shape = np.broadcast_shapes(x.shape, where.shape)
             x, mask = broadcast_to(x, shape), broadcast_to(convert_element_type(where, np.bool_), shape)
             x = lax.select(mask, x, broadcast_to(fill, shape))
@@ -171,8 +172,9 @@ def _reduce_function(ufunc: np.ufunc) -> Callable[..., Any]:
 
 def _identity(neutral: Any, dtype: np.dtype[Any]) -> Any:
     if neutral is None:
-        raise ValueError("reduction operation does not have an identity, so to use a where mask one has to specify "
-                         "'initial'")
+        raise ValueError(
+            "reduction operation does not have an identity, so to use a where mask one has to specify 'initial'"
+        )
     return neutral if neutral != -1 or dtype.kind != "u" else np.iinfo(dtype).max
 
 
@@ -205,8 +207,9 @@ REDUCERS = {ufunc: _reduce_function(ufunc) for ufunc in _REDUCTIONS}
 
 
 def reduce(
-    ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
-) -> Any:
+    ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, keepdims: Any = False, initial: Any = None,
+    where: Any = True,
+) -> Any:  # fmt: skip
     """Record `ufunc.reduce(a, axis, ...)`."""
     axes = reduced_axes(axis, len(lengths_of(a)))
     operands = [a]
@@ -372,7 +375,9 @@ def _arg_function(name: str, find: Callable[..., Any]) -> Callable[..., Any]:
             where = axis
         _refused_empty_argument(x, where, name)
         out = find(x, where, np.int64)
-        return reshape(out, (1,) * ndim) if keepdims and axis is None else expand_dims(out, (where,)) if keepdims else out
+        if not keepdims:
+            return out
+        return reshape(out, (1,) * ndim) if axis is None else expand_dims(out, (where,))
 
     function.__name__ = name
     return function

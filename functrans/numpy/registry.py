@@ -90,13 +90,16 @@ def implements(*numpy_functions: Callable[..., Any]) -> Callable[[F], F]:
 
         @wraps(recorded)
         def public(*args: Any, **kwargs: Any) -> Any:
-            if (
-                not staging_open()
-                and not has_tracer(args)
-                and not (kwargs and has_tracer(tuple(kwargs.values())))
-            ):
-                return numpy_function(*args, **kwargs)
-            return entry(*args, **kwargs)
+            if staging_open():
+                return entry(*args, **kwargs)
+            for x in args:  # written out, since this is all that a call outside of recordings pays
+                kind = type(x)
+                if kind is Tracer or ((kind is list or kind is tuple) and has_tracer(x)):
+                    return entry(*args, **kwargs)
+            for key in kwargs:
+                if type(kwargs[key]) is Tracer:
+                    return entry(*args, **kwargs)
+            return numpy_function(*args, **kwargs)
 
         for function in numpy_functions:
             FUNCTIONS[function] = entry
@@ -145,7 +148,27 @@ def call_function(function: Callable[..., Any], args: Sequence[Any], kwargs: dic
             f"{module}.{name} was called with a tracer at {user_location()}, and functrans has no rule for it. Write "
             f"it with other functions of NumPy, or take the plain value, without its derivative: functrans.concrete(x)."
         )
+    if function in _PLANNED and args and type(args[0]) is Tracer:
+        rest = args[1:]
+        static = function, tuple(rest), tuple([type(x) for x in rest]), tuple(kwargs.items())
+        try:
+            return record_call(_planned, (args[0],), static)
+        except TypeError:  # a tracer or an array among the other arguments; or an error, which comes again
+            pass
     return entry(*args, **kwargs)
+
+
+_PLANNED = frozenset({
+    np.all, np.any, np.argmax, np.argmin, np.argsort, np.broadcast_to, np.cumprod, np.cumsum, np.diagonal, np.expand_dims,
+    np.flip, np.max, np.mean, np.min, np.moveaxis, np.prod, np.ptp, np.ravel, np.reshape, np.sort, np.squeeze, np.std,
+    np.sum, np.swapaxes, np.trace, np.transpose, np.tril, np.triu, np.var,
+})  # fmt: skip
+"""Functions of one array and of arguments that are part of the program: the whole call is planned, with the reading of
+its arguments, so that to record it again is one lookup."""
+
+
+def _planned(x: Any, function: Any, rest: tuple[Any, ...], types: tuple[type, ...], kwargs: tuple[Any, ...]) -> Any:
+    return FUNCTIONS[function](x, *rest, **dict(kwargs))
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -457,7 +457,7 @@ def triangle(rows: int, columns: int, offset: int) -> Any:
 
 def _triangular(x: Any, offset: int, lower: int) -> Any:
     x = strong(x)
-    mask = triangle(*x.shape[-2:], offset if lower else offset - 1)
+    mask = triangle(x.shape[-2], x.shape[-1], offset if lower else offset - 1)
     mask = broadcast_operand(mask, x.shape)
     zero = like(0, x)
     return lax.select(mask, x, zero) if lower else lax.select(mask, zero, x)

@@ -125,7 +125,8 @@ def _searchsorted(table: Any, values: Any, right: bool) -> Any:
         inside = lax.min(middle, like(n - 1, middle))
         found = lax.gather(table, expand_dims(inside, (inside.ndim,)), _ELEMENTS, (1,), mode="promise_in_bounds")
         below = lax.bitwise_and(_before(found, values, right), lax.lt(low, high))
-        low, high = lax.select(below, lax.add(middle, like(1, middle)), low), lax.select(below, high, lax.min(middle, high))
+        low = lax.select(below, lax.add(middle, like(1, middle)), low)
+        high = lax.select(below, high, lax.min(middle, high))
     return low
 
 

@@ -96,9 +96,7 @@ def _variance(root: bool, nans: bool = False) -> Callable[..., Any]:
     return function
 
 
-def _variance_of(
-    x: Any, axes: Axes, dtype: Any, ddof: float, keepdims: bool, root: bool, mask: Any = None
-) -> Any:
+def _variance_of(x: Any, axes: Axes, dtype: Any, ddof: float, keepdims: bool, root: bool, mask: Any = None) -> Any:
     if mask is not None:
         x = broadcast_to(x, np.broadcast_shapes(x.shape, mask.shape))
     if dtype is None and x.dtype.kind in "iub":
@@ -108,13 +106,14 @@ def _variance_of(
     count = _count(x, axes, mask)
     total = sum_arrays(_masked(x if dtype is None else convert_element_type(x, dtype), mask), axes, dtype)
     center = _divided(total, count)
-    center = broadcast_to(expand_dims(convert_element_type(center, center.dtype if dtype is None else dtype), axes), x.shape)
+    center = center if dtype is None else convert_element_type(center, dtype)
+    center = broadcast_to(expand_dims(center, axes), x.shape)
     deviation = lax.sub(*promote(x, center))
     if deviation.dtype.kind == "c":
         square = lax.add(lax.square(lax.real(deviation)), lax.square(lax.imag(deviation)))
     else:
         square = lax.square(deviation)
-    out = sum_arrays(_masked(square, mask), axes, dtype if x.dtype.kind != "c" or dtype is None else np.empty(0, dtype).real.dtype)
+    out = sum_arrays(_masked(square, mask), axes, dtype)
     result = out.dtype
     out = _divided(out, _degrees(count, ddof, out))
     out = convert_element_type(out, result)  # integers, if they were asked for
@@ -237,7 +236,7 @@ def _average(x: Any, weights: Any, axes: Axes, keepdims: bool) -> tuple[Any, Any
     weights = broadcast_to(weights, x.shape)
     scale = reduce_sum(weights, axes)
     out = lax.div(reduce_sum(lax.mul(x, weights), axes), scale)
-    return tuple([expand_dims(part, axes) if keepdims else part for part in (out, scale)])  # type: ignore[return-value]
+    return tuple([expand_dims(part, axes) if keepdims else part for part in (out, scale)])
 
 
 @implements(np.average)
@@ -362,8 +361,9 @@ def _quantile(x: Any, q: Any, axes: Axes, method: str, keepdims: bool, nans: boo
     x = strong(x)
     if x.dtype.kind == "c":
         raise TypeError("a must be an array of real numbers")
-    weak = q.aval.weak and x.dtype.kind == "f"
-    q = convert_element_type(q, x.dtype if weak else np.result_type(q.dtype, np.float64) if q.dtype.kind in "iub" else q.dtype)
+    if q.aval.weak and x.dtype.kind == "f":
+        q = convert_element_type(q, x.dtype)
+    q = convert_element_type(q, q.dtype if q.dtype.kind == "f" else np.float64)
     q = lax.div(q, like(100, q)) if percent else q
     kept = tuple([d for d in range(x.ndim) if d not in axes])
     shape = tuple([x.shape[d] for d in kept])

@@ -167,9 +167,11 @@ def ufunc_keywords(ufunc: np.ufunc, kwargs: dict[str, Any]) -> tuple[Any, ...]:
         elif key == "dtype":
             dtype = None if value is None else np.dtype(value)
         elif key == "where" and value is not True:
-            raise TypeError(f"{ufunc.__name__}(..., where=...) at {user_location()} leaves the other elements as they "
-                            f"are in `out`, which cannot be written to in a program. Write functrans.numpy.where("
-                            f"condition, {ufunc.__name__}(x), other).")
+            raise TypeError(
+                f"{ufunc.__name__}(..., where=...) at {user_location()} leaves the other elements as they "
+                f"are in `out`, which cannot be written to in a program. Write functrans.numpy.where("
+                f"condition, {ufunc.__name__}(x), other)."
+            )
         elif key not in _ELEMENTWISE_DEFAULTS or value not in _ELEMENTWISE_DEFAULTS[key]:
             raise TypeError(f"{ufunc.__name__}: the keyword {key}={value!r} is not supported inside of a program")
     return () if dtype is None else (dtype,)
