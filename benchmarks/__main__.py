@@ -14,9 +14,7 @@ PACKAGES = ("numpy", "functrans", "autograd", "jax", "torch")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Times functrans beside its peers."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Times functrans beside its peers.")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter repeats")
     parser.add_argument(
         "--only", default="", metavar="WORDS", help="just the workloads with these words in their names"

@@ -89,9 +89,7 @@ class Import:
 
     def sample(self, seconds: float) -> float:
         first = f"import {', '.join(('time', *self.after))}"
-        script = (
-            f"{first}\nstart = time.perf_counter()\nimport {self.module}\nprint(time.perf_counter() - start)"
-        )
+        script = f"{first}\nstart = time.perf_counter()\nimport {self.module}\nprint(time.perf_counter() - start)"
         # Compiled modules are kept, as they are for a user; the first, uncounted turn compiles them.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         done = subprocess.run(

@@ -46,6 +46,10 @@ def init_params(rng, *sizes):
     return [(rng.normal(size=(m, n)) * np.sqrt(2 / m), np.zeros(n)) for m, n in pairwise(sizes)]
 
 
+def descend(params, grads, rate):
+    return ft.tree.map(lambda p, g: p - rate * g, params, grads)
+
+
 def train(params, x, y, *, epochs, batch, step, noise, rng):
     """Stochastic gradient descent on noisy images, with a step that falls to zero."""
     losses = []
@@ -56,7 +60,7 @@ def train(params, x, y, *, epochs, batch, step, noise, rng):
         for rows in np.array_split(rng.permutation(len(x)), len(x) // batch):
             images = x[rows] + noise * rng.normal(size=(len(rows), x.shape[1]))
             loss, grads = loss_and_grad(params, images, y[rows])
-            params = ft.tree.map(lambda p, g: p - rate * g, params, grads)
+            params = descend(params, grads, rate)
             total += loss * len(rows) / len(x)
         losses.append(total)
         progress.set_postfix(loss=f"{total:.4f}")

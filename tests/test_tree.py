@@ -430,9 +430,7 @@ def test_key_path_of_the_only_leaf(value, path):
 
 def test_keys():
     keys = tree.DictKey("a"), tree.SequenceKey(1), tree.GetAttrKey("x"), tree.FlattenedIndexKey(2)
-    assert repr(keys) == (
-        "(DictKey(key='a'), SequenceKey(idx=1), GetAttrKey(name='x'), FlattenedIndexKey(key=2))"
-    )
+    assert repr(keys) == ("(DictKey(key='a'), SequenceKey(idx=1), GetAttrKey(name='x'), FlattenedIndexKey(key=2))")
     assert tree.keystr(keys) == "['a'][1].x[<flat index 2>]"
     assert tree.keystr((*keys, "own"), simple=True, separator="/") == "a/1/x/2/own"
     assert len({*keys, tree.DictKey("a")}) == 4
@@ -544,8 +542,7 @@ def test_broadcast_prefix():
     with pytest.raises(ValueError, match="prefix") as error:
         tree.broadcast_prefix({"W": (0, 0), "b": 0}, params)
     assert str(error.value) == (
-        "prefix is not a prefix of tree: at tree['W'], prefix has a tuple of length 2, "
-        "tree has a list of length 2"
+        "prefix is not a prefix of tree: at tree['W'], prefix has a tuple of length 2, tree has a list of length 2"
     )
 
 
@@ -570,8 +567,7 @@ def test_transpose():
     [
         (
             (1, 2),
-            "outer_treedef: at the root, the treedef has a list of length 2, "
-            "the tree has a tuple of length 2",
+            "outer_treedef: at the root, the treedef has a list of length 2, the tree has a tuple of length 2",
         ),
         (
             [(1,), 2],
@@ -626,9 +622,7 @@ def test_a_tree_that_contains_itself():
     items.append(items)
     with pytest.raises(ValueError, match="itself") as error:
         tree.structure(items)
-    assert str(error.value) == (
-        "cannot flatten a tree that contains itself: the subtree at [0] is the one at the root"
-    )
+    assert str(error.value) == ("cannot flatten a tree that contains itself: the subtree at [0] is the one at the root")
 
 
 def test_a_very_deep_tree():
@@ -637,9 +631,7 @@ def test_a_very_deep_tree():
         value = [value]
     with pytest.raises(ValueError, match="nested") as error:
         tree.flatten(value)
-    assert str(error.value) == (
-        "cannot flatten a tree that is nested more deeply than Python's recursion limit allows"
-    )
+    assert str(error.value) == ("cannot flatten a tree that is nested more deeply than Python's recursion limit allows")
     value = 1
     for _ in range(sys.getrecursionlimit() // 4):
         value = (value, {"a": 2})
@@ -740,8 +732,7 @@ def test_dataclass_fields():
         (
             ValueError,
             (["a", "z"], []),
-            "data_fields and meta_fields must be the fields that New is made from: "
-            "missing ['b'], unexpected ['z']",
+            "data_fields and meta_fields must be the fields that New is made from: missing ['b'], unexpected ['z']",
         ),
     ],
 )

@@ -128,7 +128,7 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             arguments, unknown, lambda out: array_outputs(fun, out), staging=True, literals=True
         )
     except Exception as error:
-        raise hide_frames(error)
+        raise hide_frames(error)  # noqa: B904  (it is the same error)
     return unflatten(out_tree, [ShapeDtypeStruct(aval.shape, aval.dtype) for aval in jaxpr.out_avals])
 
 

@@ -57,7 +57,7 @@ def jvp(
     try:
         return _jvp(fun, primals, tangents, has_aux)
     except Exception as error:
-        raise hide_frames(error)
+        raise hide_frames(error)  # noqa: B904  (it is the same error)
 
 
 def _jvp(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool) -> tuple[Any, ...]:
@@ -165,7 +165,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     try:
         point = _Point(fun, primals, has_aux)
     except Exception as error:
-        raise hide_frames(error)
+        raise hide_frames(error)  # noqa: B904  (it is the same error)
     return (point.out, point.push_forward, point.aux) if has_aux else (point.out, point.push_forward)
 
 
@@ -189,7 +189,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
     try:
         point = _Point(fun, primals, has_aux)
     except Exception as error:
-        raise hide_frames(error)
+        raise hide_frames(error)  # noqa: B904  (it is the same error)
     return (point.out, point.pull_back, point.aux) if has_aux else (point.out, point.pull_back)
 
 
@@ -226,7 +226,7 @@ class _Point:
             ]
             return unflatten(self.out_tree, outs[: self.out_tree.num_leaves])
         except Exception as error:
-            raise hide_frames(error)
+            raise hide_frames(error)  # noqa: B904  (it is the same error)
 
     def pull_back(self, ct: Any) -> tuple[Any, ...]:
         """The cotangents of the arguments, from that of the output."""
@@ -236,7 +236,7 @@ class _Point:
             pulled = pull_back(self.lin.linear, self.lin.nonzeros, len(self.wrt), self.residuals, cts, run_program)
             return _arguments_of(self.arguments, dict(zip(self.wrt, pulled, strict=True)))
         except Exception as error:
-            raise hide_frames(error)
+            raise hide_frames(error)  # noqa: B904  (it is the same error)
 
 
 def _kept(residual: Any) -> Any:
@@ -295,7 +295,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         unknown = [UNKNOWN] * len(arguments.avals)
         jaxpr, values, (out_tree, _) = record(arguments, unknown, _outputs(fun, False))
     except Exception as error:
-        raise hide_frames(error)
+        raise hide_frames(error)  # noqa: B904  (it is the same error)
     n_linear = len(unknown)
     consts = [_kept(x) for x in values[n_linear:]]
 
@@ -306,6 +306,6 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
             pulled = pull_back(jaxpr, nonzeros, n_linear, consts, cts, run_program)
             return _arguments_of(arguments, dict(enumerate(pulled)))
         except Exception as error:
-            raise hide_frames(error)
+            raise hide_frames(error)  # noqa: B904  (it is the same error)
 
     return transposed

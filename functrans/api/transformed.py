@@ -32,7 +32,7 @@ class Transformed:
         try:
             return self.call(args, kwargs)
         except Exception as error:
-            raise hide_frames(error)
+            raise hide_frames(error)  # noqa: B904  (it is the same error)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Transform and run; what a subclass is about."""

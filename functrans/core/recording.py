@@ -63,7 +63,7 @@ class _Staging(threading.local):
 _staging = _Staging()
 
 
-class no_staging:
+class no_staging:  # noqa: N801  (a context manager, used like a function)
     """Within it, no staging recording is open: transformations of programs run so, and so do computations."""
 
     __slots__ = ("_stack",)
@@ -176,7 +176,7 @@ class Recording:
         self._locked: list[Any] = []
         for value in values:
             if type(value) is np.ndarray and value.flags.writeable:
-                value.setflags(False)
+                value.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
                 self._locked.append(value)
 
     # ---- opening and closing
@@ -301,7 +301,7 @@ class Recording:
 
     def _lock(self, array: np.ndarray[Any, Any]) -> None:
         if array.flags.writeable:
-            array.setflags(False)  # four times as fast as to assign to the flag
+            array.setflags(False)  # type: ignore[call-arg]
             self._locked.append(array)
 
     # ---- values on demand

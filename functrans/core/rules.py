@@ -42,6 +42,7 @@ import numpy as np
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
+from functrans.errors import MissingRuleError
 
 __all__ = [
     "UndefinedPrimal",
@@ -150,6 +151,12 @@ def def_multilinear(primitive: Primitive, *transposes: TransposeRule | None) -> 
         return jvp
 
     def transpose(ct: Any, *operands: Any, **params: Any) -> list[Any]:
+        linear = [i for i, x in enumerate(operands) if type(x) is UndefinedPrimal]
+        if len(linear) > 1:
+            raise MissingRuleError(
+                "the function is not linear in what is transposed: primitive "
+                f"{primitive.name!r} is linear in each of its operands {linear}, not in all of them together"
+            )
         return [
             rule(ct, *operands, **params) if rule is not None and type(x) is UndefinedPrimal else None
             for x, rule in zip(operands, transposes, strict=True)

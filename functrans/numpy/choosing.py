@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from operator import index
 from typing import Any
 
@@ -24,15 +25,18 @@ from functrans.numpy.registry import as_operand, implements, lengths_of, record
 from functrans.numpy.taking import nonzero
 from functrans.numpy.ufuncs import UFUNCS, ufunc_operands
 from functrans.ops.conversion import convert_element_type
+from functrans.ops.shape import expand_dims, reshape
 
 __all__ = [
     "allclose",
     "array_equal",
     "array_equiv",
+    "around",
     "choose",
     "clip",
     "fix",
     "isclose",
+    "isin",
     "isneginf",
     "isposinf",
     "nan_to_num",
@@ -206,10 +210,13 @@ def _round(x: Any, decimals: int) -> Any:
     return lax.div(lax.rint(lax.mul(x, scale)), scale) if decimals > 0 else lax.mul(lax.rint(lax.div(x, scale)), scale)
 
 
-@implements(np.round)
+@implements(np.round, np.around)
 def round(a: Any, decimals: Any = 0, out: Any = None) -> Any:
     """`numpy.round`: rounded to so many decimals, halves to the even neighbour. Its derivative is zero."""
     return record(_round, (a,), index(decimals))
+
+
+around = round
 
 
 @implements(np.fix)
@@ -268,6 +275,21 @@ def allclose(a: Any, b: Any, rtol: Any = 1.0e-5, atol: Any = 1.0e-8, equal_nan: 
 
 def _all(x: Any) -> Any:
     return lax.reduce_and(x, range(x.ndim))
+
+
+def _is_in(x: Any, values: Any, invert: bool) -> Any:
+    x, values = same_dtype((x, reshape(values, (prod(values.shape),))))
+    pairs = broadcast_arrays(expand_dims(x, (x.ndim,)), values)
+    found = lax.reduce_or(lax.eq(*pairs), (x.ndim,))
+    return lax.bitwise_not(found) if invert else found
+
+
+@implements(np.isin)
+def isin(
+    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, kind: Any = None
+) -> Any:
+    """`numpy.isin`: which elements are among others; each is compared with each."""
+    return record(_is_in, (element, test_elements), bool(invert))
 
 
 def _array_equal(x: Any, y: Any, equal_nan: bool) -> Any:

@@ -49,6 +49,8 @@ def _other(x: Tracer, y: Any, ufunc: np.ufunc) -> Any:
     if kind is int:
         return fitting(y, x.aval, ufunc) if x.aval.dtype.kind in "iu" or abs(y) >> 62 else y
     if isinstance(y, (list, tuple)):
+        if ufunc is np.multiply and not x.aval.shape and x.aval.dtype.kind in "iu":
+            return NotImplemented  # an integer repeats a sequence, as NumPy's own integers do
         return as_operand(y)
     if isinstance(y, (np.generic, np.ndarray)) and not is_foreign(kind):
         return y

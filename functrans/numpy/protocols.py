@@ -106,8 +106,10 @@ def _reduceat(ufunc: np.ufunc, *args: Any, **kwargs: Any) -> Any:
 
 
 def _missing_method(ufunc: np.ufunc, method: str) -> MissingRuleError:
-    return MissingRuleError(f"np.{ufunc.__name__}.{method} was called with a tracer at {user_location()}, and "
-                            f"functrans has no rule for this method of the ufunc {ufunc.__name__!r}.")
+    return MissingRuleError(
+        f"np.{ufunc.__name__}.{method} was called with a tracer at {user_location()}, and "
+        f"functrans has no rule for this method of the ufunc {ufunc.__name__!r}."
+    )
 
 
 _METHODS: dict[str, Callable[..., Any]] = {
@@ -129,8 +131,10 @@ def _array_function(
 
 def _writing(rewrite: str) -> Callable[..., Any]:
     def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise TypeError(f"at {user_location()} a tracer was to be written into, or with a tracer into, an array, which "
-                        f"keeps no derivative. {rewrite}")
+        raise TypeError(
+            f"at {user_location()} a tracer was to be written into, or with a tracer into, an array, which "
+            f"keeps no derivative. {rewrite}"
+        )
 
     return refuse
 
@@ -147,6 +151,10 @@ _WRITING: dict[Callable[..., Any], str] = {
 }
 for _function, _rewrite in _WRITING.items():
     FUNCTIONS[_function] = _writing(_rewrite)
+
+
+FUNCTIONS[np.array_repr] = lambda arr, *args, **kwargs: repr(arr)
+FUNCTIONS[np.array_str] = FUNCTIONS[np.array2string] = lambda a, *args, **kwargs: str(a)
 
 
 def install_protocols(namespace: ModuleType) -> None:

@@ -29,6 +29,8 @@ __all__ = [
     "cumulative_sum",
     "max",
     "min",
+    "nanargmax",
+    "nanargmin",
     "nancumprod",
     "nancumsum",
     "nanmax",
@@ -401,6 +403,28 @@ def argmax(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) 
 def argmin(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
     """`numpy.argmin`: the index of the first smallest element along an axis, or of all."""
     return _argument(_ARGMIN, a, axis, keepdims)
+
+
+def _nan_arg_function(function: Callable[..., Any], neutral: float) -> Callable[..., Any]:
+    def without(x: Any, axis: Any, keepdims: bool) -> Any:
+        return function(without_nans(x, neutral), axis, keepdims)
+
+    return without
+
+
+_NANARGMAX, _NANARGMIN = _nan_arg_function(_ARGMAX, -np.inf), _nan_arg_function(_ARGMIN, np.inf)
+
+
+@implements(np.nanargmax)
+def nanargmax(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
+    """`numpy.nanargmax`: the index of the first largest element that is not NaN; 0 if all are, as in JAX."""
+    return _argument(_NANARGMAX, a, axis, keepdims)
+
+
+@implements(np.nanargmin)
+def nanargmin(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
+    """`numpy.nanargmin`: the index of the first smallest element that is not NaN; 0 if all are, as in JAX."""
+    return _argument(_NANARGMIN, a, axis, keepdims)
 
 
 # --------------------------------------------------------------------------------------------------------------------

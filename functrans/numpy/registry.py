@@ -159,9 +159,9 @@ def call_function(function: Callable[..., Any], args: Sequence[Any], kwargs: dic
 
 
 _PLANNED = frozenset({
-    np.all, np.any, np.argmax, np.argmin, np.argsort, np.broadcast_to, np.cumprod, np.cumsum, np.diagonal, np.expand_dims,
-    np.flip, np.max, np.mean, np.min, np.moveaxis, np.prod, np.ptp, np.ravel, np.reshape, np.sort, np.squeeze, np.std,
-    np.sum, np.swapaxes, np.trace, np.transpose, np.tril, np.triu, np.var,
+    np.all, np.any, np.argmax, np.argmin, np.argsort, np.broadcast_to, np.cumprod, np.cumsum, np.diagonal,
+    np.expand_dims, np.flip, np.max, np.mean, np.min, np.moveaxis, np.prod, np.ptp, np.ravel, np.reshape, np.sort,
+    np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.transpose, np.tril, np.triu, np.var,
 })  # fmt: skip
 """Functions of one array and of arguments that are part of the program: the whole call is planned, with the reading of
 its arguments, so that to record it again is one lookup."""
@@ -249,5 +249,3 @@ def shape_of(shape: Any) -> tuple[int, ...]:
 def dtype_of(dtype: Any) -> np.dtype[Any] | None:
     """A dtype as NumPy's functions take it, or None."""
     return None if dtype is None else np.dtype(dtype)
-
-

@@ -31,6 +31,7 @@ __all__ = [
     "broadcast_to",
     "diag",
     "diagflat",
+    "diag_indices_from",
     "diagonal",
     "expand_dims",
     "flip",
@@ -53,7 +54,9 @@ __all__ = [
     "swapaxes",
     "transpose",
     "tril",
+    "tril_indices_from",
     "triu",
+    "triu_indices_from",
 ]
 
 broadcast_shapes = np.broadcast_shapes
@@ -470,6 +473,36 @@ def _checked_triangular(m: Any, k: Any, lower: int) -> Any:
     if len(lengths) == 1:
         m = broadcast_to(m, (lengths[0], lengths[0]))
     return record(_triangular, (m,), index(k), lower)
+
+
+def _matrix_lengths(arr: Any) -> tuple[int, int]:
+    lengths = lengths_of(arr)
+    if len(lengths) != 2:
+        raise ValueError("input array must be 2-d")
+    return lengths
+
+
+@implements(np.tril_indices_from)
+def tril_indices_from(arr: Any, k: int = 0) -> Any:
+    """`numpy.tril_indices_from`: the indices of the elements at and below a diagonal."""
+    n, m = _matrix_lengths(arr)
+    return np.tril_indices(n, index(k), m)
+
+
+@implements(np.triu_indices_from)
+def triu_indices_from(arr: Any, k: int = 0) -> Any:
+    """`numpy.triu_indices_from`: the indices of the elements at and above a diagonal."""
+    n, m = _matrix_lengths(arr)
+    return np.triu_indices(n, index(k), m)
+
+
+@implements(np.diag_indices_from)
+def diag_indices_from(arr: Any) -> Any:
+    """`numpy.diag_indices_from`: the indices of the elements on the main diagonal."""
+    lengths = lengths_of(arr)
+    if len(lengths) < 2 or len(set(lengths)) != 1:
+        raise ValueError("All dimensions of input must be of equal length, and there must be two at least")
+    return np.diag_indices(lengths[0], len(lengths))
 
 
 @implements(np.tril)

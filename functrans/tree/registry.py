@@ -166,9 +166,7 @@ def _register(node_type: type[Any], kind: NodeKind) -> None:
     if not isinstance(node_type, type):
         raise TypeError(f"only a class can be registered as a pytree node, not {node_type!r}")
     if node_type in _kinds:
-        raise ValueError(
-            f"{node_type.__module__}.{node_type.__qualname__} is already registered as a pytree node"
-        )
+        raise ValueError(f"{node_type.__module__}.{node_type.__qualname__} is already registered as a pytree node")
     _kinds[node_type] = kind
     leaf_types.discard(node_type)
 
@@ -224,9 +222,7 @@ def register_pytree_node(
     >>> tree.leaves(Pair(1, [2, 3]))
     [1, 2, 3]
     """
-    keys = (
-        _keys_of_dummy(flatten_with_keys_func, unflatten_func) if flatten_with_keys_func else _flat_positions
-    )
+    keys = _keys_of_dummy(flatten_with_keys_func, unflatten_func) if flatten_with_keys_func else _flat_positions
     _register(nodetype, NodeKind(flatten_func, unflatten_func, keys, flatten_with_keys_func))
 
 
@@ -364,14 +360,10 @@ def register_dataclass(
     data_names, meta_names = _dataclass_fields(nodetype, data_fields, meta_fields, drop_fields)
 
     def flatten(node: Any) -> tuple[Iterable[Any], Any]:
-        return [getattr(node, name) for name in data_names], tuple(
-            [getattr(node, name) for name in meta_names]
-        )
+        return [getattr(node, name) for name in data_names], tuple([getattr(node, name) for name in meta_names])
 
     def unflatten(data: Any, children: Any) -> Any:
-        return nodetype(
-            **dict(zip(meta_names, data, strict=True)), **dict(zip(data_names, children, strict=True))
-        )
+        return nodetype(**dict(zip(meta_names, data, strict=True)), **dict(zip(data_names, children, strict=True)))
 
     def keys(data: Any, arity: int) -> Sequence[Any]:
         return [GetAttrKey(name) for name in data_names]
@@ -391,9 +383,7 @@ def _dataclass_fields(
     fields = [f for f in dataclasses.fields(nodetype) if f.init] if is_dataclass else []
     if data_fields is None and meta_fields is None:
         if not is_dataclass:
-            raise TypeError(
-                f"register_dataclass needs data_fields and meta_fields, as {nodetype!r} is no dataclass"
-            )
+            raise TypeError(f"register_dataclass needs data_fields and meta_fields, as {nodetype!r} is no dataclass")
         fields = [f for f in fields if f.name not in drop_fields]
         static = [f.name for f in fields if f.metadata.get("static", False)]
         return tuple(f.name for f in fields if f.name not in static), tuple(static)
@@ -493,9 +483,7 @@ _NAMEDTUPLE = NodeKind(
 _register(tuple, NodeKind(lambda node: (node, None), lambda _, children: tuple(children), _positions))
 _register(list, NodeKind(lambda node: (node, None), lambda _, children: list(children), _positions))
 _register(type(None), NodeKind(lambda node: ((), None), lambda _, children: None, _positions))
-_register(
-    dict, NodeKind(_flatten_dict, lambda keys, children: dict(zip(keys, children, strict=True)), _dict_keys)
-)
+_register(dict, NodeKind(_flatten_dict, lambda keys, children: dict(zip(keys, children, strict=True)), _dict_keys))
 _register(
     collections.OrderedDict,
     NodeKind(

@@ -136,9 +136,7 @@ class TreeDef:
         >>> structure([0, 0]).flatten_up_to([1, {'a': 2}])
         [1, {'a': 2}]
         """
-        return subtrees_at_leaves(
-            self, tree, "the tree does not match the treedef", "the treedef", "the tree"
-        )
+        return subtrees_at_leaves(self, tree, "the tree does not match the treedef", "the treedef", "the tree")
 
     def children(self) -> list[TreeDef]:
         """The structures of the children of the root.
@@ -183,9 +181,7 @@ def _text(node: TreeDef) -> str:
     if node._type is list:
         return f"[{', '.join(texts)}]"
     if node._type is dict:
-        return (
-            "{" + ", ".join([f"{key!r}: {text}" for key, text in zip(node._data, texts, strict=True)]) + "}"
-        )
+        return "{" + ", ".join([f"{key!r}: {text}" for key, text in zip(node._data, texts, strict=True)]) + "}"
     name, data = node._type.__name__, node._data
     head = f"namedtuple[{name}]" if data is node._type else f"{name}[{data}]"
     return f"CustomNode({head}, [{', '.join(texts)}])"

@@ -12,9 +12,16 @@ def _to(name: str, dtypes: tuple[str, ...], differentiable: bool = True) -> Case
     def reference(x: np.ndarray) -> np.ndarray:
         return (x.real if x.dtype.kind == "c" and dtype.kind not in "cb" else x).astype(dtype)
 
-    return Case(ops.convert_element_type_p, lambda x: ops.convert_element_type(x, dtype), reference,
-                (Operand((2, 3)),), dtypes, differentiable=differentiable, name=f"to {name} from {dtypes[-1]}",
-                tolerance=0)
+    return Case(
+        ops.convert_element_type_p,
+        lambda x: ops.convert_element_type(x, dtype),
+        reference,
+        (Operand((2, 3)),),
+        dtypes,
+        differentiable=differentiable,
+        name=f"to {name} from {dtypes[-1]}",
+        tolerance=0,
+    )
 
 
 _NARROW = ("bool", "int8", "uint8", "float16", "float32")

@@ -145,6 +145,10 @@ def test_branches_and_loops_on_values():
     np.testing.assert_allclose(ft.grad(f)(np.array([-1.0, -2.0])), [-0.25, -0.25])
 
 
+def test_an_integer_repeats_a_list():
+    assert ft.grad(lambda x, n: x * len([0] * n) + x * len(n * (1, 2)))(2.0, 3) == 9.0
+
+
 def test_recursion():
     def power(x, n):
         return 1.0 if n == 0 else x * power(x, n - 1)

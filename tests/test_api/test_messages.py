@@ -285,6 +285,13 @@ def test_function_that_is_not_linear():
     )
 
 
+def test_function_that_is_linear_in_each_operand_alone():
+    assert message(errors.MissingRuleError, lambda: ft.linear_transpose(lambda x: x * x, 1.0)(1.0)) == (
+        "the function is not linear in what is transposed: primitive 'mul' is linear in each of its operands [0, 1], "
+        "not in all of them together"
+    )
+
+
 @pytest.mark.parametrize("n", [3, 20_000])
 def test_argument_written_to_while_it_is_recorded(n):
     x = np.ones(n)
