@@ -53,6 +53,7 @@ from functrans.core.rules import (
 )
 from functrans.core.tracer import Tracer
 from functrans.numpy.promotion import broadcast_to
+from functrans.numpy.ufuncs import register_ufunc
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.elementwise import add
 from functrans.ops.families import batch_elementwise
@@ -75,6 +76,7 @@ __all__ = [
     "def_transpose",
     "def_vjp",
     "primitive",
+    "register_ufunc",
     "zeros_like",
 ]
 

@@ -10,7 +10,7 @@ import numpy as np
 from functrans.api.arguments import array_outputs, flatten_arguments, record
 from functrans.api.transformed import Transformed
 from functrans.core import tracer
-from functrans.core.aval import Aval
+from functrans.core.aval import Aval, HasAval
 from functrans.core.jaxpr import ClosedJaxpr
 from functrans.core.recording import UNKNOWN
 from functrans.errors import hide_frames
@@ -21,7 +21,7 @@ from functrans.tree import unflatten
 __all__ = ["ShapeDtypeStruct", "concrete", "eval_shape", "make_jaxpr"]
 
 
-class ShapeDtypeStruct:
+class ShapeDtypeStruct(HasAval):
     """The shape and the dtype of an array, in place of the array.
 
     >>> import functrans as ft
@@ -33,26 +33,6 @@ class ShapeDtypeStruct:
 
     def __init__(self, shape: Sequence[int], dtype: Any) -> None:
         self.aval = Aval(tuple(shape), np.dtype(dtype))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-        return self.aval.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype."""
-        return self.aval.dtype
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self.aval.ndim
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.aval.size
 
     def __repr__(self) -> str:
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name})"

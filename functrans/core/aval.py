@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-__all__ = ["Aval", "aval_of", "aval_of_array"]
+__all__ = ["Aval", "HasAval", "aval_of", "aval_of_array"]
 
 Shape = tuple[int, ...]
 
@@ -54,6 +54,34 @@ class Aval:
     def strong(self) -> Aval:
         """The same shape and dtype, not weak."""
         return Aval(self.shape, self.dtype) if self.weak else self
+
+
+class HasAval:
+    """What has an aval: a tracer, a literal, the place of an array. It has the shape and the dtype of one."""
+
+    __slots__ = ()
+
+    aval: Aval
+
+    @property
+    def shape(self) -> Shape:
+        """The shape."""
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype."""
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.aval.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.aval.size
 
 
 def _intern(key: tuple[Shape, np.dtype[Any], bool]) -> Aval:

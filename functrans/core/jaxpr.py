@@ -27,7 +27,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from functrans.config import config
-from functrans.core.aval import Aval, aval_of
+from functrans.core.aval import Aval, HasAval, aval_of
 from functrans.core.params import Params, fingerprint
 from functrans.core.printing import format_jaxpr
 
@@ -62,7 +62,7 @@ class PrimitiveLike(Protocol):
     def evaluate(self, operation: Operation, values: list[Any]) -> Any: ...
 
 
-class Literal:
+class Literal(HasAval):
     """A number inside a program: one Python or NumPy scalar, in the place of an array of any shape (a splat).
 
     Literals are interned, so that equal ones are the same object; 0.0 and -0.0 are not equal, NaN is.
@@ -93,18 +93,6 @@ class Literal:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Literal, (self.value, self.aval)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.aval.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.aval.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self.aval.ndim
 
     @property
     def scalar(self) -> np.ndarray[Any, Any]:

@@ -424,7 +424,7 @@ _internal_files: dict[str, bool] = {}
 
 def caller() -> tuple[CodeType, int] | None:
     """The code and the instruction of the user that asked for the operation being recorded."""
-    frame: Any = sys._getframe(2)
+    frame: Any = sys._getframe(3)  # whoever calls Recording.record is ours
     while frame is not None:
         code = frame.f_code
         filename = code.co_filename

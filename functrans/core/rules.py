@@ -37,9 +37,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from functrans.core.aval import Aval
+from functrans.core.aval import Aval, HasAval
 from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
 from functrans.errors import MissingRuleError
@@ -66,25 +64,13 @@ JvpRule = Callable[..., Any]
 TransposeRule = Callable[..., Any]
 
 
-class UndefinedPrimal:
+class UndefinedPrimal(HasAval):
     """In a transpose rule, the place of an operand in which the equation is linear: it has an aval and no value."""
 
     __slots__ = ("aval",)
 
     def __init__(self, aval: Aval) -> None:
         self.aval = aval
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.aval.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.aval.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self.aval.ndim
 
 
 def zeros_like(x: Any) -> Literal:

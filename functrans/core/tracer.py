@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import numpy as np
-
-from functrans.core.aval import Aval
+from functrans.core.aval import Aval, HasAval
 from functrans.errors import (
     ConcretizationTypeError,
     DetachedTracerError,
@@ -30,7 +28,7 @@ Unary = Callable[[Any], Any]
 Binary = Callable[[Any, Any], Any]
 
 
-class Tracer:
+class Tracer(HasAval):
     """An array of a program that is being recorded. Its methods are those of `numpy.ndarray` that do not write."""
 
     __slots__ = ("__weakref__", "atom", "aval", "recording")
@@ -90,26 +88,6 @@ class Tracer:
         self.recording = recording
         self.atom = atom
         self.aval = aval
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the array."""
-        return self.aval.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of the array."""
-        return self.aval.dtype
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self.aval.ndim
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.aval.size
 
     @property
     def itemsize(self) -> int:

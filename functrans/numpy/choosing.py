@@ -21,7 +21,7 @@ from functrans.numpy.promotion import (
     same_dtype,
     strong,
 )
-from functrans.numpy.registry import as_operand, implements, lengths_of, record
+from functrans.numpy.registry import COMPOSITIONS, as_operand, implements, lengths_of, record
 from functrans.numpy.taking import nonzero
 from functrans.numpy.ufuncs import UFUNCS, ufunc_operands
 from functrans.ops.conversion import convert_element_type
@@ -65,6 +65,9 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     if x is None or y is None:
         raise ValueError("either both or neither of x and y should be given")
     return record(_where, (condition, *ufunc_operands(None, (x, y))))
+
+
+COMPOSITIONS[np.where, 3] = _where
 
 
 def _clip(x: Any, *rest: Any) -> Any:

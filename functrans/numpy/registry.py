@@ -26,6 +26,7 @@ from functrans.ops.joining import concatenate
 from functrans.ops.shape import expand_dims
 
 __all__ = [
+    "COMPOSITIONS",
     "FUNCTIONS",
     "as_operand",
     "axes_of",
@@ -46,6 +47,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """What records a call of a function of NumPy."""
+
+COMPOSITIONS: dict[tuple[Callable[..., Any], int], Callable[..., Any]] = {}
+"""The composition of primitives for a function with so many arguments, for calls that need no reading of them."""
 
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "order": (None, "C", "K", "A"),
@@ -141,6 +145,15 @@ def call_function(function: Callable[..., Any], args: Sequence[Any], kwargs: dic
     Raises:
         MissingRuleError: if there is none here that stands for it.
     """
+    if function in _PLANNED and args and type(args[0]) is Tracer:
+        rest = args[1:]
+        types = tuple(map(type, rest))
+        if kwargs:
+            types += tuple(map(type, kwargs.values()))
+        if _PLANNABLE.issuperset(types):
+            return record_call(_planned, (args[0],), (function, rest, tuple(kwargs.items()), types))
+    elif not kwargs and (function, len(args)) in COMPOSITIONS and _OPERANDS.issuperset(map(type, args)):
+        return record_call(COMPOSITIONS[function, len(args)], tuple(args))
     entry = FUNCTIONS.get(function)
     if entry is None:
         module, name = getattr(function, "__module__", "numpy"), getattr(function, "__name__", repr(function))
@@ -148,13 +161,6 @@ def call_function(function: Callable[..., Any], args: Sequence[Any], kwargs: dic
             f"{module}.{name} was called with a tracer at {user_location()}, and functrans has no rule for it. Write "
             f"it with other functions of NumPy, or take the plain value, without its derivative: functrans.concrete(x)."
         )
-    if function in _PLANNED and args and type(args[0]) is Tracer:
-        rest = args[1:]
-        static = function, tuple(rest), tuple([type(x) for x in rest]), tuple(kwargs.items())
-        try:
-            return record_call(_planned, (args[0],), static)
-        except TypeError:  # a tracer or an array among the other arguments; or an error, which comes again
-            pass
     return entry(*args, **kwargs)
 
 
@@ -167,7 +173,11 @@ _PLANNED = frozenset({
 its arguments, so that to record it again is one lookup."""
 
 
-def _planned(x: Any, function: Any, rest: tuple[Any, ...], types: tuple[type, ...], kwargs: tuple[Any, ...]) -> Any:
+_PLANNABLE = frozenset({int, bool, tuple, str, type, type(None), np.dtype, type(np._NoValue)})
+"""The types of arguments that are part of the program. They are part of the key too, since True equals 1."""
+
+
+def _planned(x: Any, function: Any, rest: tuple[Any, ...], kwargs: tuple[Any, ...], types: tuple[type, ...]) -> Any:
     return FUNCTIONS[function](x, *rest, **dict(kwargs))
 
 
