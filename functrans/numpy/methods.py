@@ -13,7 +13,7 @@ from functrans.numpy import creation, shapes
 from functrans.numpy.at import at
 from functrans.numpy.dispatch import record_call
 from functrans.numpy.indexing import getitem
-from functrans.numpy.registry import call_function
+from functrans.numpy.registry import PLANNED, call_function, call_planned
 from functrans.numpy.ufuncs import UFUNCS
 from functrans.ops.conversion import convert_element_type
 
@@ -23,9 +23,14 @@ __all__ = ["install_methods"]
 def _function(function: Callable[..., Any]) -> Callable[..., Any]:
     """A method that calls the function of NumPy with the array as its first argument."""
 
+    def planned(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        return call_planned(function, self, args, kwargs)
+
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
         return call_function(function, (self, *args), kwargs)
 
+    if function in PLANNED:
+        method = planned
     method.__name__ = function.__name__
     method.__doc__ = f"`numpy.ndarray.{function.__name__}`."
     return method
@@ -48,7 +53,7 @@ def _converted(x: Any, dtype: np.dtype[Any]) -> Any:
 def _reshape(self: Tracer, *shape: Any, order: str = "C", copy: Any = None) -> Any:
     """`numpy.ndarray.reshape`: the same elements in another shape, given as one argument or several."""
     new = shape[0] if len(shape) == 1 else shape
-    return call_function(np.reshape, (self, new) if order == "C" else (self, new, order), {})
+    return call_planned(np.reshape, self, (new,) if order == "C" else (new, order), {})
 
 
 def _transpose(self: Tracer, *axes: Any) -> Any:
@@ -106,7 +111,7 @@ _REFUSED = {
     "sort": "x = functrans.numpy.sort(x)",
 }
 _PROPERTIES: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "T": (lambda self: call_function(np.transpose, (self,), {}), "The array with its axes reversed."),
+    "T": (lambda self: call_planned(np.transpose, self, (), {}), "The array with its axes reversed."),
     "mT": (shapes.matrix_transpose, "The array with its last two axes exchanged."),
     "real": (creation.real, "The real part."),
     "imag": (creation.imag, "The imaginary part."),

@@ -28,10 +28,12 @@ from functrans.ops.shape import expand_dims
 __all__ = [
     "COMPOSITIONS",
     "FUNCTIONS",
+    "PLANNED",
     "as_operand",
     "axes_of",
     "axis_of",
     "call_function",
+    "call_planned",
     "dtype_of",
     "flat_axis",
     "has_tracer",
@@ -145,14 +147,9 @@ def call_function(function: Callable[..., Any], args: Sequence[Any], kwargs: dic
     Raises:
         MissingRuleError: if there is none here that stands for it.
     """
-    if function in _PLANNED and args and type(args[0]) is Tracer:
-        rest = args[1:]
-        types = tuple(map(type, rest))
-        if kwargs:
-            types += tuple(map(type, kwargs.values()))
-        if _PLANNABLE.issuperset(types):
-            return record_call(_planned, (args[0],), (function, rest, tuple(kwargs.items()), types))
-    elif not kwargs and (function, len(args)) in COMPOSITIONS and _OPERANDS.issuperset(map(type, args)):
+    if function in PLANNED and args and type(args[0]) is Tracer:
+        return call_planned(function, args[0], tuple(args[1:]), kwargs)
+    if not kwargs and (function, len(args)) in COMPOSITIONS and _OPERANDS.issuperset(map(type, args)):
         return record_call(COMPOSITIONS[function, len(args)], tuple(args))
     entry = FUNCTIONS.get(function)
     if entry is None:
@@ -164,13 +161,25 @@ def call_function(function: Callable[..., Any], args: Sequence[Any], kwargs: dic
     return entry(*args, **kwargs)
 
 
-_PLANNED = frozenset({
+def call_planned(function: Callable[..., Any], x: Tracer, rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Record a call of a function of one array and of arguments that are part of the program.
+
+    The whole call is planned, with the reading of its arguments, so that to record it again is one lookup.
+    """
+    types = tuple(map(type, rest))
+    if kwargs:
+        types += tuple(map(type, kwargs.values()))
+    if _PLANNABLE.issuperset(types):
+        return record_call(_planned, (x,), (function, rest, tuple(kwargs.items()) if kwargs else (), types))
+    return FUNCTIONS[function](x, *rest, **kwargs)
+
+
+PLANNED = frozenset({
     np.all, np.any, np.argmax, np.argmin, np.argsort, np.broadcast_to, np.cumprod, np.cumsum, np.diagonal,
     np.expand_dims, np.flip, np.max, np.mean, np.min, np.moveaxis, np.prod, np.ptp, np.ravel, np.reshape, np.sort,
     np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.transpose, np.tril, np.triu, np.var,
 })  # fmt: skip
-"""Functions of one array and of arguments that are part of the program: the whole call is planned, with the reading of
-its arguments, so that to record it again is one lookup."""
+"""The functions for which `call_planned` does."""
 
 
 _PLANNABLE = frozenset({int, bool, tuple, str, type, type(None), np.dtype, type(np._NoValue)})
