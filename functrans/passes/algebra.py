@@ -118,45 +118,35 @@ def _convert(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) 
 
 
 def _reshape(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    if eqn.in_avals[0].shape == eqn.out_avals[0].shape:
-        return inputs[0]
-    return _composed(eqn, inputs, definitions, lambda outer, inner: dict(outer))
+    inner = _defined_by(inputs[0], reshape_p, definitions)
+    operand = inputs[0] if inner is None else inner[0]
+    before = eqn.in_avals[0] if inner is None else definitions[inputs[0]][0].in_avals[0]
+    if before.shape == eqn.out_avals[0].shape:
+        return operand
+    return None if inner is None else (reshape_p.operation((before,), eqn.params), inner)
 
 
 def _transpose(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    if list(eqn.params["permutation"]) == list(range(eqn.in_avals[0].ndim)):
-        return inputs[0]
-
-    def compose(outer: Any, inner: Any) -> dict[str, Any]:
-        return {"permutation": tuple([inner["permutation"][d] for d in outer["permutation"]])}
-
-    return _composed(eqn, inputs, definitions, compose)
+    permutation = eqn.params["permutation"]
+    inner = _defined_by(inputs[0], transpose_p, definitions)
+    if inner is not None:
+        first = definitions[inputs[0]][0]
+        permutation = tuple([first.params["permutation"][d] for d in permutation])
+    if permutation == tuple(range(len(permutation))):
+        return inputs[0] if inner is None else inner[0]
+    return None if inner is None else (transpose_p.operation(first.in_avals, {"permutation": permutation}), inner)
 
 
 def _broadcast(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
     if eqn.in_avals[0].shape == eqn.out_avals[0].shape:
         return inputs[0]
-
-    def compose(outer: Any, inner: Any) -> dict[str, Any]:
-        dims = outer["broadcast_dimensions"]
-        return dict(outer, broadcast_dimensions=tuple([dims[d] for d in inner["broadcast_dimensions"]]))
-
-    return _composed(eqn, inputs, definitions, compose)
-
-
-def _composed(
-    eqn: Equation,
-    inputs: tuple[Atom, ...],
-    definitions: Definitions,
-    compose: Callable[[Any, Any], dict[str, Any]],
-) -> Rewritten:
-    """Two equations of one primitive in a row as one."""
-    inner = _defined_by(inputs[0], eqn.primitive, definitions)
+    inner = _defined_by(inputs[0], broadcast_in_dim_p, definitions)
     if inner is None:
         return None
-    first: Operation = definitions[inputs[0]][0]
-    params = compose(eqn.params, first.params)
-    return eqn.primitive.operation(first.in_avals, params), inner
+    first, dims = definitions[inputs[0]][0], eqn.params["broadcast_dimensions"]
+    both = tuple([dims[d] for d in first.params["broadcast_dimensions"]])
+    params = {"shape": eqn.params["shape"], "broadcast_dimensions": both}
+    return broadcast_in_dim_p.operation(first.in_avals, params), inner
 
 
 _RULES: dict[Primitive, Callable[[Equation, tuple[Atom, ...], Definitions], Rewritten]] = {
