@@ -210,7 +210,10 @@ class _Point:
         self.lin: Linearized = lin
         self.jaxpr: Jaxpr = jaxpr
         self.out_tree: TreeDef = out_tree
-        self.residuals = [_kept(x) for x in lin.read_residuals(values, results)]
+        residuals = lin.read_residuals(values, results)
+        self.residuals = [
+            x if place >= len(jaxpr.outs) else _kept(x) for x, place in zip(residuals, lin.residuals, strict=True)
+        ]
         self.out = unflatten(out_tree, results[:n_outs])
         self.aux = aux(results[n_outs : len(jaxpr.outs)]) if has_aux else None
 
@@ -240,7 +243,7 @@ class _Point:
 
 
 def _kept(residual: Any) -> Any:
-    # What outlives the call must not change with the user's arrays.
+    # What outlives the call must not change with the user's arrays: those that he gave, and those that he gets.
     return residual.copy() if type(residual) is np.ndarray else residual
 
 

@@ -31,6 +31,7 @@ from functrans.passes.inline import inline
 from functrans.passes.pipeline import tidied
 from functrans.transforms.from_vjp import linearize_from_vjp
 from functrans.transforms.jvp import jvp_equation
+from functrans.transforms.residuals import spare_residuals
 from functrans.transforms.tangents import Nonzeros, read_tangents
 
 __all__ = ["Linearized", "linearize"]
@@ -73,12 +74,13 @@ def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros) -> Linearized:
             outs, outs_dot = _walk(jaxpr, nonzeros, primal, linear)
             linear_program, values = linear.close([t for t in outs_dot if t is not None], intern=False)
         linear_program, kept = drop_unused_inputs(tidied(linear_program), len(tangent_avals))
-        primal_program, places = _close_primal(primal, outs, [values[i] for i in kept])
+        primal_program, _ = primal.close(outs + [values[i] for i in kept], intern=False)
+    spared = spare_residuals(tidied(primal_program), len(outs), linear_program, len(tangent_avals))
     return Linearized(
-        tidied(primal_program),
-        interned(linear_program),
+        tidied(spared.primal),
+        interned(spared.linear),
         tuple([t is not None for t in outs_dot]),
-        places,
+        spared.places,
     )
 
 
@@ -92,20 +94,6 @@ def _walk(jaxpr: Jaxpr, nonzeros: Nonzeros, primal: Recording, linear: Recording
         primals.write(outs)
         tangents.write(outs_dot)
     return primals.read_all(jaxpr.outs), read_tangents(tangents, jaxpr.outs)
-
-
-def _close_primal(primal: Recording, outs: list[Any], residuals: list[Any]) -> tuple[Jaxpr, tuple[int, ...]]:
-    """Append the residuals to the outputs, but those that the caller has anyway: inputs, and outputs."""
-    outs = list(outs)
-    known = {primal.atom(x): number for number, x in reversed(list(enumerate(outs)))}
-    places = []
-    for residual in residuals:
-        atom: Any = primal.atom(residual)
-        if atom >= 0 and atom not in known:
-            known[atom] = len(outs)
-            outs.append(residual)
-        places.append(atom if atom < 0 else known[atom])
-    return primal.close(outs, intern=False)[0], tuple(places)
 
 
 def _linearize_equation(
