@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +35,18 @@ __all__ = [
 ]
 
 
+class Described:
+    """A text for messages, made only when it is printed."""
+
+    __slots__ = ("_describe",)
+
+    def __init__(self, describe: Callable[[], str]) -> None:
+        self._describe = describe
+
+    def __str__(self) -> str:
+        return self._describe()
+
+
 class Arguments(NamedTuple):
     """A call `fun(*args, **kwargs)`, flattened."""
 
@@ -51,9 +62,10 @@ class Arguments(NamedTuple):
     places: list[int] | None
     """The number of the leaf of each input; None if all leaves are inputs."""
 
-    def path(self, number: int) -> str:
+    def path(self, number: int) -> Described:
         """The name of an input in the user's words: `params['W'][2]`."""
-        return argument_path(self.fun, self.treedef, number if self.places is None else self.places[number])
+        place = number if self.places is None else self.places[number]
+        return Described(lambda: argument_path(self.fun, self.treedef, place))
 
     def rebuild(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """args and kwargs with other values in the place of the inputs."""
@@ -154,7 +166,6 @@ def name_of(fun: Callable[..., Any]) -> str:
     return str(getattr(fun, "__name__", None) or repr(fun))
 
 
-@lru_cache(maxsize=1024)
 def argument_path(fun: Callable[..., Any], treedef: TreeDef, place: int) -> str:
     """The name of a leaf of `(args, kwargs)`: the parameter's name, then the path inside of it."""
     path = leaf_path(treedef, place)
@@ -178,15 +189,21 @@ def _parameter_name(fun: Callable[..., Any], position: int) -> str:
     return f"args[{position}]"
 
 
+def output_path(fun: Callable[..., Any], treedef: TreeDef, place: int) -> str:
+    """The name of a leaf of what a function returned."""
+    return f"output{leaf_path(treedef, place)} of {name_of(fun)}"
+
+
 class Recorded(NamedTuple):
     """A function that has been recorded."""
 
     jaxpr: Jaxpr
     values: list[Any]
     """The values of the program's inputs: the arguments', then those captured."""
-    out_tree: TreeDef
-    aux: Any
-    """What the function returned besides, where it was asked for; its arrays are outputs of the program."""
+    rest: Any
+    """What else there is of what the function returned."""
+    reads_values: bool
+    """Whether Python took the value of a tracer from outside, so that the program holds for it alone."""
 
 
 def record(
@@ -197,7 +214,8 @@ def record(
     staging: bool = False,
     literals: bool = False,
     differentiated: Any = (),
-) -> tuple[Jaxpr, list[Any], Any]:
+    reads: Sequence[Any] = (),
+) -> Recorded:
     """Record a call of a function.
 
     Args:
@@ -205,9 +223,7 @@ def record(
         values: the values of the inputs; `UNKNOWN` for those without.
         outputs: from what the function returns to the outputs of the program, and what else it is to return.
         staging, literals, differentiated: see `Recording`.
-
-    Returns:
-        The program, the values of its inputs, and what `outputs` gave besides.
+        reads: arrays besides the arguments that the program will be run on.
     """
     recording = Recording(
         name_of(arguments.fun),
@@ -217,6 +233,7 @@ def record(
         literals=literals,
         describe_input=arguments.path,
         differentiated=differentiated,
+        reads=[*arguments.values, *reads] if reads else arguments.values,
     )
     with recording:
         args, kwargs = arguments.rebuild(recording.inputs())
@@ -230,7 +247,7 @@ def record(
             raise
         outs, rest = outputs(out)
         jaxpr, known = recording.close(outs)
-    return jaxpr, known, rest
+    return Recorded(jaxpr, known, rest, recording.reads_values)
 
 
 def _mutated(arguments: Arguments, error: Exception) -> CapturedArrayMutatedError:
@@ -259,10 +276,10 @@ def array_outputs(fun: Callable[..., Any], out: Any) -> tuple[list[Any], TreeDef
             try:
                 aval, leaves[place] = value_of_leaf(leaf)
             except TypeError as error:
-                raise TypeError(f"output{leaf_path(treedef, place)} of {name_of(fun)}: {error}") from None
+                raise TypeError(f"{output_path(fun, treedef, place)}: {error}") from None
             if aval is None:
                 raise TypeError(
-                    f"output{leaf_path(treedef, place)} of {name_of(fun)} must be an array or a number, "
+                    f"{output_path(fun, treedef, place)} must be an array or a number, "
                     f"got {leaf!r:.80} of type {type(leaf).__name__}"
                 )
             if aval.weak:

@@ -108,7 +108,7 @@ class ValueAndGrad(Transformed):
         arguments = flatten_arguments(self.fun, args, kwargs)
         chosen = _chosen(arguments, self.argnums)
         wrt = self._differentiable(arguments, chosen.inputs)
-        jaxpr, values, aux = record(arguments, arguments.values, self._outputs, differentiated=wrt)
+        jaxpr, values, aux, _ = record(arguments, arguments.values, self._outputs, differentiated=wrt)
         outs = run_program(gradient(jaxpr, wrt, self.with_value), values)
         n_values = len(outs) - len(wrt)
         grads = _fill(chosen, wrt, outs[n_values:], arguments)
@@ -142,6 +142,11 @@ class ValueAndGrad(Transformed):
         return out
 
     def _differentiable(self, arguments: Arguments, inputs: tuple[int, ...]) -> tuple[int, ...]:
+        if not inputs and arguments.leaves and self.argnums != () and _chosen(arguments, self.argnums).leaves:
+            raise TypeError(
+                f"grad of {name_of(self.fun)} has nothing to differentiate: no array or number is in the arguments "
+                f"that argnums={self.argnums} names"
+            )
         for number in inputs:
             aval = arguments.avals[number]
             if self.holomorphic and aval.dtype.kind != "c":

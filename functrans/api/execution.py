@@ -11,16 +11,18 @@ from functrans.core.recording import recording_for
 from functrans.core.tracer import Tracer
 from functrans.ops.calls import call_p
 
-__all__ = ["run_program"]
+__all__ = ["run_program", "strengthened"]
 
 
 def run_program(jaxpr: Jaxpr, values: Sequence[Any]) -> Sequence[Any]:
-    """The outputs of a program on values of its inputs, which may be tracers of a recording.
-
-    They are never weak: run on arrays, a program gives arrays.
-    """
+    """The outputs of a program on values of its inputs, which may be tracers of a recording."""
     recording = recording_for(values)
     if recording is None:
         return run(jaxpr, values)
     outs = recording.record(call_p.operation(jaxpr.in_avals, {"jaxpr": jaxpr}), values)
+    return strengthened(outs)
+
+
+def strengthened(outs: Sequence[Any]) -> list[Any]:
+    """Tracers that are not weak: run on arrays, a program would give arrays."""
     return [Tracer(x.recording, x.atom, x.aval.strong) if x.aval.weak else x for x in outs]

@@ -80,10 +80,11 @@ class MakeJaxpr(Transformed):
 
         arguments = flatten_arguments(fun if static else self.fun, tuple(dynamic), kwargs, shapes=True)
         unknown = [UNKNOWN] * len(arguments.avals)
-        jaxpr, values, _ = record(
+        jaxpr, values, _, _ = record(
             arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True
         )
-        return ClosedJaxpr(inline(jaxpr), tuple(values[len(unknown) :]))
+        consts = [x.copy() if type(x) is np.ndarray else x for x in values[len(unknown) :]]
+        return ClosedJaxpr(inline(jaxpr), tuple(consts))
 
 
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -104,7 +105,7 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         arguments = flatten_arguments(fun, args, kwargs, shapes=True)
         unknown = [UNKNOWN] * len(arguments.avals)
-        jaxpr, _, out_tree = record(
+        jaxpr, _, out_tree, _ = record(
             arguments, unknown, lambda out: array_outputs(fun, out), staging=True, literals=True
         )
     except Exception as error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.api.arguments import flatten_arguments, name_of, value_of_leaf
-from functrans.api.differentiation import normalize_argnums
+from functrans.api.arguments import flatten_arguments, name_of, output_path, value_of_leaf
+from functrans.api.differentiation import aux_outputs, normalize_argnums
 from functrans.api.linear import jvp, vjp
 from functrans.api.transformed import Transformed
 from functrans.api.vmap import vmap
@@ -77,9 +77,18 @@ def hessian(
     return jacfwd(inner, argnums, has_aux, holomorphic)
 
 
+class _Partial(NamedTuple):
+    """A function of the arrays alone with respect to which it is differentiated."""
+
+    fun: Callable[..., Any]
+    leaves: list[Any]
+    """Their values."""
+    rebuild: Callable[[list[Any]], Any]
+    """From something for each of them to the structure of the arguments named; static leaves have None."""
+
+
 class _Jacobian(Transformed):
-    def _partial(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """The function of the chosen arguments alone, and those."""
+    def _partial(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Partial:
         argnums: int | tuple[int, ...] = self.options["argnums"]
         positions = []
         for i in (argnums,) if isinstance(argnums, int) else argnums:
@@ -89,15 +98,27 @@ class _Jacobian(Transformed):
                 )
             positions.append(i % len(args))
         self._check(args, kwargs, positions)
+        leaves, treedef = flatten(tuple([args[p] for p in positions]))
+        places = [i for i, leaf in enumerate(leaves) if value_of_leaf(leaf)[0] is not None]
 
-        def of_chosen(*chosen: Any) -> Any:
+        def with_arrays(arrays: Sequence[Any], others: list[Any]) -> tuple[Any, ...]:
+            filled = list(others)
+            for place, x in zip(places, arrays, strict=True):
+                filled[place] = x
+            return unflatten(treedef, filled)
+
+        def of_arrays(*arrays: Any) -> Any:
             whole = list(args)
-            for position, x in zip(positions, chosen, strict=True):
+            for position, x in zip(positions, with_arrays(arrays, leaves), strict=True):
                 whole[position] = x
             return self.fun(*whole, **kwargs)
 
-        of_chosen.__name__ = name_of(self.fun)
-        return of_chosen, tuple([args[p] for p in positions])
+        def rebuild(parts: list[Any]) -> Any:
+            trees = with_arrays(parts, [None] * len(leaves))
+            return trees[0] if isinstance(argnums, int) else trees
+
+        of_arrays.__name__ = name_of(self.fun)
+        return _Partial(of_arrays, [leaves[i] for i in places], rebuild)
 
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any], positions: list[int]) -> None:
         arguments = flatten_arguments(self.fun, args, kwargs)
@@ -108,98 +129,83 @@ class _Jacobian(Transformed):
         places = range(len(arguments.leaves)) if arguments.places is None else arguments.places
         for number, place in enumerate(places):
             aval = arguments.avals[number]
-            wrong = aval.dtype.kind != "c" if self.options["holomorphic"] else aval.dtype.kind != "f"
-            if place in chosen and wrong:
-                wanted = "complex arguments (holomorphic=True)" if self.options["holomorphic"] else "real floats"
+            if place in chosen and aval.dtype.kind != self._kind:
+                wanted = "real floats" if self._kind == "f" else "complex arguments (holomorphic=True)"
                 raise TypeError(
                     f"a Jacobian is taken with respect to {wanted}, but {arguments.path(number)} of "
                     f"{name_of(self.fun)} is {aval.strong}: convert it, or choose other arguments (argnums=...)"
                 )
+
+    def _check_outputs(self, out: Any) -> None:
+        leaves, treedef = flatten(out)
+        for place, leaf in enumerate(leaves):
+            aval = aval_of(leaf)
+            if aval.dtype.kind != self._kind:
+                raise TypeError(
+                    f"a Jacobian needs {'real' if self._kind == 'f' else 'complex'} outputs, but "
+                    f"{output_path(self.fun, treedef, place)} is {aval.strong}"
+                )
+
+    @property
+    def _kind(self) -> str:
+        return "c" if self.options["holomorphic"] else "f"
 
 
 class Jacfwd(_Jacobian):
     """The function that `jacfwd` returns."""
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        fun, chosen = self._partial(args, kwargs)
-        has_aux = self.options["has_aux"]
-        kept: list[Any] = []
+        partial = self._partial(args, kwargs)
+        aux_rebuild: list[Any] = []
 
         def push(*tangents: Any) -> Any:
-            results = jvp(fun, chosen, tangents, has_aux=has_aux)
-            return results[1:] if has_aux else results[1]
+            out, out_dot, *aux = jvp(partial.fun, partial.leaves, tangents, has_aux=self.options["has_aux"])
+            self._check_outputs(out)
+            leaves, rebuild = aux_outputs(aux)
+            aux_rebuild[:] = [rebuild]
+            return out_dot, leaves
 
-        basis = _basis(chosen)
-        columns = vmap(push, out_axes=(-1, None) if has_aux else -1)(*basis)
-        if has_aux:
-            columns, aux = columns
-            kept.append(aux)
-        jacobian = tree_map(lambda column: self._split_last(column, chosen), columns)
-        return (jacobian, kept[0]) if has_aux else jacobian
-
-    def _split_last(self, column: Any, chosen: tuple[Any, ...]) -> Any:
-        """A stack of output tangents along the last axis, cut into the arguments' shapes."""
-        leaves, treedef = flatten(chosen)
-        parts: list[Any] = []
-        start = 0
-        for leaf in leaves:
-            shape, size = _shape_size(leaf)
-            parts.append(_cut(column, start, size, -1, (*column.shape[:-1], *shape)))
-            start += size
-        return _unwrap(unflatten(treedef, parts), self.options["argnums"])
+        columns, aux_leaves = vmap(push, out_axes=(-1, None))(*_basis(partial.leaves))
+        jacobian = tree_map(lambda column: partial.rebuild(_split(column, -1, partial.leaves)), columns)
+        return (jacobian, aux_rebuild[0](aux_leaves)[0]) if self.options["has_aux"] else jacobian
 
 
 class Jacrev(_Jacobian):
     """The function that `jacrev` returns."""
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        fun, chosen = self._partial(args, kwargs)
-        has_aux = self.options["has_aux"]
-        out, pull, *aux = vjp(fun, *chosen, has_aux=has_aux)
+        partial = self._partial(args, kwargs)
+        out, pull, *aux = vjp(partial.fun, *partial.leaves, has_aux=self.options["has_aux"])
+        self._check_outputs(out)
         leaves, out_tree = flatten(out)
-        for leaf in leaves:
-            if aval_of(leaf).dtype.kind != ("c" if self.options["holomorphic"] else "f"):
-                raise TypeError(
-                    f"a Jacobian needs {'complex' if self.options['holomorphic'] else 'real'} outputs, but "
-                    f"{name_of(self.fun)} returned {aval_of(leaf).strong}"
-                )
-        rows = vmap(pull)(*_basis((out,)))
-        cut = flatten(rows)[0]
-        treedef = flatten(chosen)[1]
-        jacobians = []
-        start = 0
-        for leaf in leaves:
-            shape, size = _shape_size(leaf)
-            parts = [_cut(row, start, size, 0, (*shape, *row.shape[1:])) for row in cut]
-            jacobians.append(_unwrap(unflatten(treedef, parts), self.options["argnums"]))
-            start += size
-        jacobian = unflatten(out_tree, jacobians)
-        return (jacobian, aux[0]) if has_aux else jacobian
+        rows = vmap(lambda *cts: pull(unflatten(out_tree, cts)))(*_basis(leaves))
+        by_argument = [_split(row, 0, leaves) for row in rows]
+        by_output = zip(*by_argument, strict=True) if by_argument else [()] * len(leaves)
+        jacobian = unflatten(out_tree, [partial.rebuild(list(parts)) for parts in by_output])
+        return (jacobian, *aux) if self.options["has_aux"] else jacobian
 
 
-def _basis(trees: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The unit vectors of a pytree, stacked along axis 0."""
-    leaves, treedef = flatten(trees)
-    total = sum([_shape_size(leaf)[1] for leaf in leaves])
-    stacks, start = [], 0
+def _basis(leaves: list[Any]) -> list[Any]:
+    """The unit vectors of the space of some arrays together, stacked along axis 0."""
+    avals = [aval_of(leaf) for leaf in leaves]
+    total, start, stacks = sum([aval.size for aval in avals]), 0, []
+    for aval in avals:
+        stack = np.zeros((total, aval.size), aval.dtype)
+        stack[start : start + aval.size] = np.eye(aval.size, dtype=aval.dtype)
+        stacks.append(stack.reshape(total, *aval.shape))
+        start += aval.size
+    return stacks
+
+
+def _split(x: Any, axis: int, leaves: list[Any]) -> list[Any]:
+    """An array cut along its first or last axis, with the shape of each leaf in the place of that axis."""
+    parts, start = [], 0
     for leaf in leaves:
-        shape, size = _shape_size(leaf)
-        stack = np.zeros((total, size), aval_of(leaf).dtype)
-        stack[start : start + size] = np.eye(size, dtype=stack.dtype)
-        stacks.append(stack.reshape(total, *shape))
-        start += size
-    return unflatten(treedef, stacks)
-
-
-def _shape_size(leaf: Any) -> tuple[tuple[int, ...], int]:
-    aval = value_of_leaf(leaf)[0]
-    return (aval.shape, aval.size) if aval is not None else ((), 0)
-
-
-def _cut(x: Any, start: int, size: int, axis: int, shape: tuple[int, ...]) -> Any:
-    """A part of an array or tracer along an axis, in another shape."""
-    return reshape(slice_in_dim(x, start, start + size, axis=axis % x.ndim), shape)
-
-
-def _unwrap(trees: tuple[Any, ...], argnums: int | tuple[int, ...]) -> Any:
-    return trees[0] if isinstance(argnums, int) else trees
+        aval = aval_of(leaf)
+        part = slice_in_dim(x, start, start + aval.size, axis=axis)
+        shape = (*aval.shape, *x.shape[1:]) if axis == 0 else (*x.shape[:-1], *aval.shape)
+        part = reshape(part, shape)
+        # A part of its own, and a NumPy scalar where it has no axes.
+        parts.append(part.copy()[()] if type(part) is np.ndarray else part)
+        start += aval.size
+    return parts

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from functrans.api.arguments import Arguments, array_outputs, flatten_arguments, name_of, record
+from functrans.api.execution import strengthened
 from functrans.api.transformed import Transformed
 from functrans.backends.interpreter import run
 from functrans.control.jit import bind_jit
@@ -89,7 +90,7 @@ class Jitted(Transformed):
         if recording_for(values) is None:
             outs: Sequence[Any] = run(program.jaxpr, values)
         else:
-            outs = bind_jit(program.jaxpr, self.name, values)
+            outs = strengthened(bind_jit(program.jaxpr, self.name, values))
         return unflatten(program.out_tree, outs)
 
     def clear_cache(self) -> None:
@@ -102,20 +103,21 @@ class Jitted(Transformed):
             key = (*key, self._fingerprint(static, arguments))
         program = self._programs.get(key)
         if program is None:
-            program = self._record(arguments)
-            if not any([type(x) is Tracer for x in program.consts]):
+            program, reusable = self._record(arguments)
+            if reusable:
                 self._programs[key] = program
                 if len(self._programs) > _PROGRAMS_MAX:
                     self._programs.popitem(last=False)
         return program
 
-    def _record(self, arguments: Arguments) -> _Program:
+    def _record(self, arguments: Arguments) -> tuple[_Program, bool]:
+        """The program, and whether it holds for other calls too: not so if it has to do with a tracer of another."""
         unknown = [UNKNOWN] * len(arguments.avals)
-        jaxpr, values, out_tree = record(
-            arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True
-        )
-        consts = [x.copy() if type(x) is np.ndarray else x for x in values[len(unknown) :]]
-        return _Program(jaxpr, consts, out_tree)
+        recorded = record(arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True)
+        captured = recorded.values[len(unknown) :]
+        consts = [x.copy() if type(x) is np.ndarray else x for x in captured]
+        reusable = not recorded.reads_values and not any([type(x) is Tracer for x in consts])
+        return _Program(recorded.jaxpr, consts, recorded.rest), reusable
 
     def _fingerprint(self, static: tuple[Any, ...], arguments: Arguments) -> Any:
         leaves = [] if arguments.places is None else arguments.static_leaves()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from functrans.api.arguments import (
     Arguments,
+    Described,
     array_outputs,
     flatten_arguments,
     name_of,
+    output_path,
     record,
     value_of_leaf,
 )
@@ -28,7 +31,7 @@ from functrans.transforms import jvp as forward
 from functrans.transforms.linearize import Linearized
 from functrans.transforms.linearize import linearize as linearize_program
 from functrans.transforms.reverse import pull_back
-from functrans.tree import TreeDef, flatten, leaf_path, structure, unflatten
+from functrans.tree import TreeDef, flatten, structure, unflatten
 
 __all__ = ["jvp", "linear_transpose", "linearize", "vjp"]
 
@@ -67,7 +70,9 @@ def _jvp(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool) ->
     arguments = flatten_arguments(fun, tuple(primals), {})
     given = _tangents(arguments, tuple(tangents))
     wrt = frozenset([i for i, t in enumerate(given) if t is not None])
-    jaxpr, values, (out_tree, aux) = record(arguments, arguments.values, _outputs(fun, has_aux), differentiated=wrt)
+    jaxpr, values, (out_tree, aux), _ = record(
+        arguments, arguments.values, _outputs(fun, has_aux), differentiated=wrt, reads=given
+    )
     nonzeros = tuple([i in wrt for i in range(len(values))])
     program, out_nonzeros = forward.jvp(jaxpr, nonzeros)
     results = run_program(program, [*values, *[t for t in given if t is not None]])
@@ -117,7 +122,7 @@ def _tangents(arguments: Arguments, tangents: tuple[Any, ...]) -> list[Any]:
     ]
 
 
-def _matching(path: str, leaf: Any, aval: Aval, kind: str, of: str) -> Any:
+def _matching(path: Any, leaf: Any, aval: Aval, kind: str, of: str) -> Any:
     """A tangent or cotangent if it fits the aval; None for an integer, which has none."""
     if leaf is None or getattr(leaf, "dtype", None) == float0:
         if aval.inexact and leaf is not None:
@@ -200,7 +205,7 @@ class _Point:
         self.arguments = flatten_arguments(fun, primals, {})
         inexact = [i for i, aval in enumerate(self.arguments.avals) if aval.inexact]
         self.wrt = tuple(inexact)
-        jaxpr, values, (out_tree, aux) = record(
+        jaxpr, values, (out_tree, aux), _ = record(
             self.arguments, self.arguments.values, _outputs(fun, has_aux), differentiated=frozenset(inexact)
         )
         chosen = set(inexact)
@@ -254,7 +259,7 @@ def _cotangents(fun: Callable[..., Any], ct: Any, out_tree: TreeDef, avals: Sequ
             f"the cotangent must have the structure of the output of {name_of(fun)}, {out_tree}, but has {treedef}"
         )
     return [
-        _matching(f"output{leaf_path(out_tree, i)} of {name_of(fun)}", leaf, aval, "cotangent", "output")
+        _matching(Described(partial(output_path, fun, out_tree, i)), leaf, aval, "cotangent", "output")
         for i, (leaf, aval) in enumerate(zip(leaves, avals, strict=False))
     ]
 
@@ -296,7 +301,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     try:
         arguments = flatten_arguments(fun, primals, {}, shapes=True)
         unknown = [UNKNOWN] * len(arguments.avals)
-        jaxpr, values, (out_tree, _) = record(arguments, unknown, _outputs(fun, False))
+        jaxpr, values, (out_tree, _), _ = record(arguments, unknown, _outputs(fun, False))
     except Exception as error:
         raise hide_frames(error)  # noqa: B904  (it is the same error)
     n_linear = len(unknown)

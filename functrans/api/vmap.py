@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from functrans.api.arguments import Arguments, array_outputs, flatten_arguments, name_of, record
+import numpy as np
+
+from functrans.api.arguments import (
+    Arguments,
+    Described,
+    array_outputs,
+    flatten_arguments,
+    name_of,
+    output_path,
+    record,
+)
 from functrans.api.execution import run_program
 from functrans.api.transformed import Transformed
 from functrans.core.aval import Aval
 from functrans.core.recording import UNKNOWN
 from functrans.transforms.batch import batch, batch_to
-from functrans.tree import TreeDef, broadcast_prefix, leaf_path, unflatten
+from functrans.tree import TreeDef, broadcast_prefix, unflatten
 
 __all__ = ["vmap"]
 
@@ -53,7 +64,7 @@ class Vmapped(Transformed):
         size = self._size(arguments, axes)
         members = arguments._replace(avals=[_member(a, axis) for a, axis in zip(arguments.avals, axes, strict=True)])
         known = [v if axis is None else UNKNOWN for v, axis in zip(arguments.values, axes, strict=True)]
-        jaxpr, values, out_tree = record(members, known, lambda out: array_outputs(self.fun, out))
+        jaxpr, values, out_tree, _ = record(members, known, lambda out: array_outputs(self.fun, out))
         values = [*arguments.values, *values[len(axes) :]]
         axes += [None] * (len(values) - len(axes))
         wanted = self._axes_of_outputs(out_tree, batch(jaxpr, size, tuple(axes))[1], jaxpr.out_avals)
@@ -78,6 +89,10 @@ class Vmapped(Transformed):
     def _size(self, arguments: Arguments, axes: list[int | None]) -> int:
         sizes = {number: arguments.avals[number].shape[axis] for number, axis in enumerate(axes) if axis is not None}
         given: int | None = self.options["axis_size"]
+        if given is not None and (isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0):
+            raise TypeError(
+                f"vmap of {name_of(self.fun)}: axis_size must be an int that is not negative, got {given!r}"
+            )
         if given is None and not sizes:
             raise ValueError(
                 f"vmap of {name_of(self.fun)}: no argument is stacked; name one in in_axes, or give axis_size"
@@ -102,9 +117,10 @@ class Vmapped(Transformed):
         given = broadcast_prefix(self.options["out_axes"], template, is_leaf=lambda x: x is None)
         wanted = []
         for number, axis in enumerate(given):
-            path = f"output{leaf_path(out_tree, number)} of {name_of(self.fun)}"
+            path = Described(partial(output_path, self.fun, out_tree, number))
             if axis is None and have[number] is not None:
                 raise ValueError(f"vmap: {path} depends on a stacked argument, so out_axes=None cannot be kept")
+            axis = None if axis is None else _integer(axis, "out_axes", path)
             ndim = avals[number].ndim + 1
             if axis is not None and not -ndim <= axis < ndim:
                 raise ValueError(
@@ -120,14 +136,19 @@ def _member(aval: Aval, axis: int | None) -> Aval:
     return aval.with_shape((*aval.shape[:axis], *aval.shape[axis + 1 :]))
 
 
-def _checked_axis(axis: Any, aval: Aval, path: str, fun: Callable[..., Any]) -> int | None:
+def _checked_axis(axis: Any, aval: Aval, path: object, fun: Callable[..., Any]) -> int | None:
     if axis is None:
         return None
-    if isinstance(axis, bool) or not isinstance(axis, int):
-        raise TypeError(f"vmap in_axes must be ints or None, got {axis!r} for {path} of {name_of(fun)}")
+    axis = _integer(axis, "in_axes", Described(lambda: f"{path} of {name_of(fun)}"))
     if not -aval.ndim <= axis < aval.ndim:
         raise ValueError(
             f"vmap: in_axes={axis} is out of range for {path} of {name_of(fun)}, which is {aval.strong} "
             f"and has {aval.ndim} axes"
         )
     return axis % aval.ndim
+
+
+def _integer(axis: Any, option: str, path: object) -> int:
+    if isinstance(axis, (bool, np.bool_)) or not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"vmap {option} must be ints or None, got {axis!r} for {path}")
+    return int(axis)

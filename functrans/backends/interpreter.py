@@ -147,12 +147,12 @@ class _Plan:
         return function, operands[0], operands[1] if len(operands) == 2 else -1, out, None
 
     def _outputs(self) -> list[tuple[int, Callable[[Any], Any] | None]]:
-        owners = _memory_owners(self.jaxpr)
+        owners, stretched = _memory_owners(self.jaxpr), _stretched(self.jaxpr)
         taken: set[Any] = set()
         outputs: list[tuple[int, Callable[[Any], Any] | None]] = []
         for atom in self.jaxpr.outs:
             owner = owners(atom)
-            shared = not isinstance(owner, int) or owner < 0 or owner in taken
+            shared = not isinstance(owner, int) or owner < 0 or owner in taken or atom in stretched
             taken.add(owner)
             outputs.append((self._slot(atom), _copy if shared else None))
         return outputs
@@ -180,6 +180,15 @@ def _identity(x: Any) -> Any:
 def _copy(x: Any) -> Any:
     # A 0-d result is a NumPy scalar, as most of NumPy's own are; those cannot be written to, so need no copy.
     return x if type(x) is not np.ndarray else x.copy() if x.shape else x[()]
+
+
+def _stretched(jaxpr: Jaxpr) -> set[Atom]:
+    """The results that are views of broadcasts, of which several elements may share their memory."""
+    stretched: set[Atom] = set()
+    for eqn in jaxpr.eqns:
+        if eqn.primitive is broadcast_in_dim_p or (eqn.primitive.is_view and eqn.inputs[0] in stretched):
+            stretched.update(eqn.outs)
+    return stretched
 
 
 def _memory_owners(jaxpr: Jaxpr) -> Callable[[Atom], Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Hashable, Mapping
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, NoReturn
 from weakref import WeakValueDictionary
@@ -92,6 +93,10 @@ def fingerprint(value: Any) -> Hashable:
         return kind, tuple([(fingerprint(k), fingerprint(v)) for k, v in value.items()])
     if isinstance(value, Enum):
         return kind, value.name
+    if kind is frozenset:
+        return kind, frozenset([fingerprint(v) for v in value])
+    if is_dataclass(value) and not isinstance(value, type) and value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        return kind, tuple([fingerprint(getattr(value, field.name)) for field in fields(value)])
     try:
         hash(value)
     except TypeError:

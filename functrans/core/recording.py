@@ -35,6 +35,7 @@ from functrans.core.jaxpr import (
     intern_program,
     literal_of,
 )
+from functrans.core.locks import lock, unlock
 from functrans.core.tracer import Tracer
 from functrans.errors import UnexpectedTracerError, describe_line, is_internal
 
@@ -119,6 +120,8 @@ class Recording:
             in a recording inside of one for which that holds.
         describe_input: gives the name of an input, for messages.
         differentiated: the numbers of the inputs with respect to which the program will be differentiated.
+        reads: the arrays that the program will be run on, which are read-only while the recording is open; the values
+            if not given.
     """
 
     __slots__ = (
@@ -134,6 +137,7 @@ class Recording:
         "n_inputs",
         "n_results",
         "name",
+        "reads_values",
         "serial",
         "source",
         "sources",
@@ -150,8 +154,9 @@ class Recording:
         *,
         staging: bool = False,
         literals: bool = False,
-        describe_input: Callable[[int], str] | None = None,
+        describe_input: Callable[[int], object] | None = None,
         differentiated: frozenset[int] | range = frozenset(),
+        reads: Sequence[Any] | None = None,
     ) -> None:
         self.name = name
         self.avals = list(avals)
@@ -163,6 +168,8 @@ class Recording:
         self.differentiated = differentiated
         self.serial = next(_serials)
         self.closed = False
+        self.reads_values = False
+        """Whether Python took the value of a tracer of an outer recording, so that the program holds for it alone."""
         self.equations: list[RawEquation] = []
         self.sources: list[Source] = []
         self.source: Source = None
@@ -174,10 +181,7 @@ class Recording:
         self._captured: dict[int, tuple[Any, Atom]] = {}
         self._describe_input = describe_input
         self._locked: list[Any] = []
-        for value in values:
-            if type(value) is np.ndarray and value.flags.writeable:
-                value.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
-                self._locked.append(value)
+        lock(self.known if reads is None else reads, self._locked)
 
     # ---- opening and closing
 
@@ -191,7 +195,7 @@ class Recording:
             _staging.stack.pop()
         self.closed = True
         if self._locked:
-            _unlock(self._locked)
+            unlock(self._locked)
         self.values.clear()
 
     def inputs(self) -> list[Tracer]:
@@ -289,7 +293,7 @@ class Recording:
     def _capture_array(self, array: np.ndarray[Any, Any]) -> int:
         if array.nbytes > config.copy_captured_bytes:
             if id(array) not in self._captured:
-                self._lock(array)
+                lock((array,), self._locked)
             return self._capture(array, array)
         found = self._captured.get(id(array))
         if found is not None:
@@ -299,17 +303,15 @@ class Recording:
             del self._captured[id(array)]  # it was written to since: a different value
         return self._capture(array, array.copy())
 
-    def _lock(self, array: np.ndarray[Any, Any]) -> None:
-        if array.flags.writeable:
-            array.setflags(False)  # type: ignore[call-arg]
-            self._locked.append(array)
-
     # ---- values on demand
 
     def value_of(self, tracer: Tracer) -> Any:
         """The value of a tracer of this recording."""
         if self.closed:
             raise escaped(tracer)
+        for recording in _staging.stack:
+            if recording.serial > self.serial:
+                recording.reads_values = True
         return self.value(tracer.atom)
 
     def value(self, atom: Atom) -> Any:
@@ -404,19 +406,6 @@ class Recording:
         if index < self.n_inputs and self._describe_input is not None:
             return f"argument {self._describe_input(index)} of {self.name}"
         return f"input {index} of {self.name}" if index < self.n_inputs else f"a value captured by {self.name}"
-
-
-def _unlock(arrays: list[Any]) -> None:
-    # NumPy lets a view be written to again only after the array that it is a view of.
-    views = []
-    for array in arrays:
-        if array.base is None:
-            array.setflags(True)
-        else:
-            views.append(array)
-    for array in views:
-        array.setflags(True)
-    arrays.clear()
 
 
 _internal_files: dict[str, bool] = {}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from functrans import lax
+from functrans.core.aval import aval_of
 from functrans.numpy.promotion import (
     broadcast_arrays,
     broadcast_to,
@@ -130,7 +131,10 @@ def _gradient_along(x: Any, spacing: Any, axis: int, edge_order: int) -> Any:
     h0, h1 = slice_in_dim(steps, 0, n - 2), slice_in_dim(steps, 1, n - 1)
     s0, s1 = slice_in_dim(slopes, 0, n - 2), slice_in_dim(slopes, 1, n - 1)
     both = lax.add(h0, h1)
-    inner = lax.add(lax.mul(s0, lax.div(h1, both)), lax.mul(s1, lax.div(h0, both)))
+    if spacing.ndim == 0:
+        inner = lax.div(lax.sub(slice_in_dim(x, 2, n), slice_in_dim(x, 0, n - 2)), both)
+    else:
+        inner = lax.add(lax.mul(s0, lax.div(h1, both)), lax.mul(s1, lax.div(h0, both)))
     first, last = slice_in_dim(slopes, 0, 1), slice_in_dim(slopes, n - 2, n - 1)
     if edge_order == 2:
         first = (
@@ -291,6 +295,8 @@ def _periodic(xp: Any, fp: Any, period: Any) -> tuple[Any, Any]:
 @implements(np.interp)
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     """`numpy.interp`: values at x of the straight lines between points, whose abscissas rise."""
+    if "c" in (aval_of(as_operand(x)).dtype.kind, aval_of(as_operand(xp)).dtype.kind):
+        raise TypeError("np.interp takes no complex abscissas")
     if len(lengths_of(xp)) != 1 or lengths_of(xp) != lengths_of(fp):
         raise ValueError("fp and xp are not of the same length, or not one-dimensional.")
     if lengths_of(xp) == (0,):

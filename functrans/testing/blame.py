@@ -32,7 +32,7 @@ def rule_at_fault(f: Differentiated) -> Blamed | None:
     if not f.is_traced:
         return None
     arguments = flatten_arguments(f.call, tuple(f.xs), {})
-    jaxpr, values, _ = record(arguments, arguments.values, lambda out: array_outputs(f.call, out))
+    jaxpr, values, _, _ = record(arguments, arguments.values, lambda out: array_outputs(f.call, out))
     program = inline_all(jaxpr)
     env = Environment(values)
     with np.errstate(all="ignore"):

@@ -82,7 +82,7 @@ def differentiated(
     xs = _in_double(call, given)
     if not call(*xs):
         raise TypeError(f"no output of {name_of(f)} is a float or complex array: there is no derivative to check")
-    paths = [arguments.path(i) for i in moved]
+    paths = [str(arguments.path(i)) for i in moved]
     forward = forward_of(call) if f_jvp is None else _given_forward(f_jvp, arguments, moved, whole)
     backward = reverse_of(call) if f_vjp is None else _given_backward(f_vjp, whole)
     return Differentiated(name_of(f), call, xs, given, paths, 1, forward, backward, f_jvp is None and f_vjp is None)

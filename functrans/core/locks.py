@@ -1,0 +1,76 @@
+"""Arrays made read-only while a recording reads them, so that a program cannot see them change before it runs."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+
+__all__ = ["lock", "unlock"]
+
+Array = np.ndarray[Any, Any]
+
+_owners: set[int] = set()
+"""The ids of the arrays with memory of their own that are locked now."""
+_mutex = threading.Lock()
+_waiting: list[weakref.ref[Array]] = []
+"""Views that are to be writeable again, but whose owner another recording still has locked."""
+
+
+def lock(arrays: Any, locked: list[Array]) -> None:
+    """Make arrays read-only, and append those that were not so before to the list.
+
+    A view is left alone where NumPy would not let it be writeable again: one of memory that is not an array's, or of
+    an array that its user has made read-only.
+    """
+    for array in arrays:
+        if type(array) is not np.ndarray:
+            continue
+        if array.base is None:
+            if array.flags.writeable:
+                array.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
+                _owners.add(id(array))
+                locked.append(array)
+        elif _is_plain_view(array) and array.flags.writeable:
+            array.setflags(False)  # type: ignore[call-arg]
+            locked.append(array)
+
+
+def unlock(locked: list[Array]) -> None:
+    """Make arrays writeable again that `lock` had made read-only."""
+    views = []
+    for array in locked:
+        if array.base is None:
+            array.setflags(True)  # type: ignore[call-arg]
+            _owners.discard(id(array))
+        else:
+            views.append(array)
+    locked.clear()
+    if views or _waiting:
+        _unlock_views(views)
+
+
+def _unlock_views(views: list[Array]) -> None:
+    # A view can be writeable again only after its owner, which a recording around this one, or another thread's, may
+    # still hold: then it waits for the next array to be unlocked.
+    with _mutex:
+        pending = [array for array in [ref() for ref in _waiting] + views if array is not None]
+        _waiting[:] = [weakref.ref(array) for array in pending if not _made_writeable(array)]
+
+
+def _made_writeable(view: Array) -> bool:
+    try:
+        view.setflags(True)  # type: ignore[call-arg]
+    except ValueError:
+        return False
+    return True
+
+
+def _is_plain_view(array: Array) -> bool:
+    owner: Any = array.base
+    # Strides of zero: what np.broadcast_arrays gives warns when its flags are read.
+    if type(owner) is not np.ndarray or owner.base is not None or 0 in array.strides:
+        return False
+    return owner.flags.writeable or id(owner) in _owners
