@@ -123,7 +123,8 @@ class ExtendedPrimitive:
     """The function that `primitive` returns. Its methods give the rules; each can be used as a decorator.
 
     Rules compute with tracers: with operators, plain `numpy` functions and those of functrans. What they return is
-    broadcast and converted to what is needed, if it is smaller.
+    broadcast and converted to what is needed, if it is smaller. A rule is recorded once for each combination of shapes
+    and dtypes, with what it closes over as it was then: what changes must be an operand, or a keyword.
 
     Attributes:
         primitive: the `Primitive` itself.

@@ -1,5 +1,7 @@
 """grad and value_and_grad: arguments of every kind, control flow, nesting."""
 
+import gc
+import weakref
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 
@@ -246,3 +248,51 @@ def test_method():
 
     model = Model()
     assert ft.grad(model.energy)(2.0) == 12.0
+
+
+@dataclass
+class Model:
+    w: float
+
+    def __call__(self, x):
+        return self.w * x
+
+
+def test_functions_that_are_not_hashable():
+    model = Model(2.0)
+    assert ft.grad(model)(1.0) == 2.0
+    np.testing.assert_array_equal(ft.vmap(model)(np.ones(2)), [2.0, 2.0])
+    assert ft.jvp(model, (1.0,), (1.0,)) == (2.0, 2.0)
+    with pytest.raises(TypeError, match=r"with respect to x of Model\(w=2.0\), which is int64"):
+        ft.grad(model)(1)
+
+
+def test_transformations_keep_no_function_alive():
+    transforms = [
+        lambda f: ft.grad(f)(1.0),
+        lambda f: ft.vmap(f)(np.ones(2)),
+        lambda f: ft.jvp(f, (1.0,), (1.0,)),
+        lambda f: ft.vjp(f, 1.0)[1](1.0),
+        lambda f: ft.linearize(f, 1.0)[1](1.0),
+        lambda f: ft.hessian(f)(1.0),
+        lambda f: ft.jit(f)(1.0),
+        fails_to_differentiate,
+    ]
+    for transform in transforms:
+        f = lambda x: x * 2.0
+        alive = weakref.ref(f)
+        transform(f)
+        del f
+        gc.collect()
+        assert alive() is None
+
+
+def fails_to_differentiate(f):
+    with pytest.raises(TypeError):
+        ft.grad(f)(1)
+
+
+def test_nothing_to_differentiate():
+    with pytest.raises(TypeError, match=r"grad of <lambda> has nothing to differentiate: no array or number is in the"):
+        ft.grad(lambda x: 1.0)("a")
+    assert ft.grad(lambda p: 1.0)({}) == {}

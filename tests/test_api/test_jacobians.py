@@ -75,3 +75,20 @@ def test_errors(jacobian):
         jacobian(lambda x: x)(np.arange(3))
     with pytest.raises(ValueError, match="argnums=1 is out of range for the 1 positional arguments of <lambda>"):
         jacobian(lambda x: x, argnums=1)(X)
+
+
+@pytest.mark.parametrize("jacobian", [ft.jacfwd, ft.jacrev])
+def test_static_leaves(jacobian):
+    (dx, none), aux = jacobian(lambda p: (p[0] ** 2, {"name": p[1], "x": p[0]}), has_aux=True)((3.0, "square"))
+    assert (dx, none, aux) == (6.0, None, {"name": "square", "x": 3.0})
+
+
+@pytest.mark.parametrize("jacobian", [ft.jacfwd, ft.jacrev, ft.hessian])
+def test_scalars(jacobian):
+    assert type(jacobian(lambda x: x**2)(3.0)) is np.float64
+
+
+@pytest.mark.parametrize("jacobian", [ft.jacfwd, ft.jacrev])
+def test_output_that_is_an_integer(jacobian):
+    with pytest.raises(TypeError, match=r"needs real outputs, but output\['n'\] of <lambda> is int64\[\]"):
+        jacobian(lambda x: {"n": np.argmax(x)})(X)

@@ -1,6 +1,7 @@
 """jit: one program for each combination of shapes, dtypes and static arguments."""
 
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -165,3 +166,47 @@ def test_threads_do_not_mix():
         t.join()
     for n, got in results.items():
         np.testing.assert_allclose(got, [n * np.cos(0.1 * k) for k in range(20)])
+
+
+def test_static_dataclasses_that_are_equal_and_mean_other_things():
+    jitted = ft.jit(lambda x, s: np.copysign(x, s.a) * (2 if s.a is True else 1), static_argnums=1)
+    settings = [Setting(0.0), Setting(-0.0), Setting(True), Setting(1)]
+    assert [jitted(1.0, s) for s in settings] == [1.0, -1.0, 2.0, 1.0]
+
+
+@dataclass(frozen=True)
+class Setting:
+    a: object
+
+
+def test_a_branch_on_a_tracer_from_outside_is_not_cached():
+    box = {}
+    h = ft.jit(lambda y: y * 2.0 if box["x"] else y * 3.0)
+
+    def g(x):
+        box["x"] = x > 0
+        return h(x)
+
+    assert [ft.grad(g)(x) for x in (1.0, -1.0, 1.0)] == [2.0, 3.0, 2.0]
+
+
+def test_results_are_not_weak_whether_recorded_or_run():
+    inner = ft.jit(lambda y: y * 1.0)
+    f = lambda x: np.ones(2, "f4") * inner(x)
+    assert f(2.0).dtype == ft.jit(f)(2.0).dtype == ft.vjp(f, 2.0)[0].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.broadcast_to(x * 2, (2, 3)),
+        lambda x: np.broadcast_to(x, (2, 3)).T,
+        lambda x: ft.grad(lambda x: np.sum(np.mean(x) * np.arange(3.0)))(x),
+        lambda x: x,
+        lambda x: x[::-1],
+    ],
+)
+def test_results_can_be_written_to(f):
+    out = ft.jit(f)(np.ones(3))
+    assert out.flags.writeable
+    assert 0 not in out.strides

@@ -81,3 +81,17 @@ def test_closure_over_a_tracer():
 def test_errors(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: ft.vmap(lambda x: x, out_axes="a")(X), "vmap out_axes must be ints or None, got 'a' for output of"),
+        (lambda: ft.vmap(lambda x: x, in_axes=True)(X), "vmap in_axes must be ints or None, got True for x of"),
+        (lambda: ft.vmap(lambda x: x, axis_size=2.0)(X), "axis_size must be an int that is not negative, got 2.0"),
+    ],
+)
+def test_axes_that_are_no_integers(call, text):
+    with pytest.raises(TypeError, match=text):
+        call()
+    np.testing.assert_array_equal(ft.vmap(lambda x: x, in_axes=np.int64(1))(X), np.moveaxis(X, 1, 0))
