@@ -12,8 +12,8 @@ __all__ = ["lock", "unlock"]
 
 Array = np.ndarray[Any, Any]
 
-_owners: set[int] = set()
-"""The ids of the arrays with memory of their own that are locked now."""
+_open: dict[int, list[Array]] = {}
+"""What each open recording has locked, by the id of its list."""
 _mutex = threading.Lock()
 _waiting: list[weakref.ref[Array]] = []
 """Views that are to be writeable again, but whose owner another recording still has locked."""
@@ -31,20 +31,21 @@ def lock(arrays: Any, locked: list[Array]) -> None:
         if array.base is None:
             if array.flags.writeable:
                 array.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
-                _owners.add(id(array))
                 locked.append(array)
         elif _is_plain_view(array) and array.flags.writeable:
             array.setflags(False)  # type: ignore[call-arg]
             locked.append(array)
+    if locked:
+        _open[id(locked)] = locked
 
 
 def unlock(locked: list[Array]) -> None:
     """Make arrays writeable again that `lock` had made read-only."""
     views = []
+    _open.pop(id(locked), None)
     for array in locked:
         if array.base is None:
             array.setflags(True)  # type: ignore[call-arg]
-            _owners.discard(id(array))
         else:
             views.append(array)
     locked.clear()
@@ -73,4 +74,4 @@ def _is_plain_view(array: Array) -> bool:
     # Strides of zero: what np.broadcast_arrays gives warns when its flags are read.
     if type(owner) is not np.ndarray or owner.base is not None or 0 in array.strides:
         return False
-    return owner.flags.writeable or id(owner) in _owners
+    return owner.flags.writeable or any([owner is x for locked in list(_open.values()) for x in locked])
