@@ -149,8 +149,9 @@ def call_function(function: Callable[..., Any], args: Sequence[Any], kwargs: dic
     """
     if function in PLANNED and args and type(args[0]) is Tracer:
         return call_planned(function, args[0], tuple(args[1:]), kwargs)
-    if not kwargs and (function, len(args)) in COMPOSITIONS and _OPERANDS.issuperset(map(type, args)):
-        return record_call(COMPOSITIONS[function, len(args)], tuple(args))
+    composition = None if kwargs else COMPOSITIONS.get((function, len(args)))
+    if composition is not None and _OPERANDS.issuperset(map(type, args)):
+        return record_call(composition, tuple(args))
     entry = FUNCTIONS.get(function)
     if entry is None:
         module, name = getattr(function, "__module__", "numpy"), getattr(function, "__name__", repr(function))
