@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrans.backends.interpreter import run
-from functrans.core.jaxpr import Jaxpr
+from functrans.core.jaxpr import Jaxpr, derived
 from functrans.core.recording import recording_for
 from functrans.core.tracer import Tracer
 from functrans.ops.calls import call_p
@@ -19,7 +19,8 @@ def run_program(jaxpr: Jaxpr, values: Sequence[Any]) -> Sequence[Any]:
     recording = recording_for(values)
     if recording is None:
         return run(jaxpr, values)
-    outs = recording.record(call_p.operation(jaxpr.in_avals, {"jaxpr": jaxpr}), values)
+    operation = derived(jaxpr, "call", lambda: call_p.operation(jaxpr.in_avals, {"jaxpr": jaxpr}))
+    outs = recording.record(operation, values)
     return strengthened(outs)
 
 

@@ -102,7 +102,9 @@ class Jitted(Transformed):
         if static or arguments.places is not None:
             key = (*key, self._fingerprint(static, arguments))
         program = self._programs.get(key)
-        if program is None:
+        if program is not None:
+            self._programs.move_to_end(key)
+        else:
             program, reusable = self._record(arguments)
             if reusable:
                 self._programs[key] = program

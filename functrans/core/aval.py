@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -12,6 +13,7 @@ __all__ = ["Aval", "HasAval", "aval_of", "aval_of_array"]
 Shape = tuple[int, ...]
 
 _RECENT_MAX = 8192
+_mutex = threading.Lock()
 _recent: dict[tuple[Shape, np.dtype[Any], bool], Aval] = {}
 _living: WeakValueDictionary[tuple[Shape, np.dtype[Any], bool], Aval] = WeakValueDictionary()
 
@@ -98,10 +100,11 @@ def _intern(key: tuple[Shape, np.dtype[Any], bool]) -> Aval:
     fresh.shape, fresh.dtype, fresh.weak = shape, dtype, bool(weak)
     fresh.ndim, fresh.size = len(shape), _product(shape)
     fresh.inexact = dtype.kind in "fc"
-    aval = _living.setdefault(key, fresh)
-    if len(_recent) >= _RECENT_MAX:
-        _recent.clear()
-    _recent[key] = aval
+    with _mutex:  # a weak dictionary's setdefault is not atomic
+        aval = _living.setdefault(key, fresh)
+        if len(_recent) >= _RECENT_MAX:
+            _recent.clear()
+        _recent[key] = aval
     return aval
 
 

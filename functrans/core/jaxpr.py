@@ -48,6 +48,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+_lock = threading.RLock()
+
 
 class PrimitiveLike(Protocol):
     """What a program needs to know of a primitive."""
@@ -85,7 +87,8 @@ class Literal(HasAval):
         if found is None:
             found = object.__new__(cls)
             found.value, found.aval, found._array = scalar, aval, None
-            found = _literals.setdefault(key, found)
+            with _lock:  # a weak dictionary's setdefault is not atomic
+                found = _literals.setdefault(key, found)
         return found
 
     def __repr__(self) -> str:
@@ -130,7 +133,7 @@ RawEquation = tuple["Operation", tuple[Atom, ...]]
 class Operation:
     """A primitive with its parameters, applied to operands of known avals. Interned by the primitive that makes it."""
 
-    __slots__ = ("in_avals", "out_avals", "params", "primitive", "run", "single")
+    __slots__ = ("__weakref__", "effectful", "in_avals", "memo", "out_avals", "params", "primitive", "run", "single")
 
     def __init__(
         self,
@@ -144,6 +147,12 @@ class Operation:
         self.in_avals = in_avals
         self.out_avals = out_avals
         self.single = not primitive.multiple_results
+        self.effectful: bool = primitive.effectful or any(
+            [eqn.operation.effectful for value in params.values() for jaxpr in _jaxprs_in(value) for eqn in jaxpr.eqns]
+        )
+        """Whether it does something besides computing its results, in itself or in a program that it carries."""
+        self.memo: dict[Hashable, Any] = {}
+        """What is derived from it."""
         self.run: Callable[..., Any] | None = None
         """The implementation bound to the parameters, made when it is first needed."""
 
@@ -290,7 +299,6 @@ class _Family:
         """How many derivations from one of its programs are under way."""
 
 
-_lock = threading.RLock()
 _programs: dict[Hashable, Jaxpr] = {}
 _families: OrderedDict[_Family, None] = OrderedDict()
 _total = 0
@@ -328,27 +336,26 @@ def derived(jaxpr: Jaxpr, key: Hashable, make: Callable[[], T]) -> T:
         return memo[key]
     except KeyError:
         pass
-    with _gc_paused(), _in_use(jaxpr.family):
+    with _gc_paused(), _in_use(jaxpr):
         value = make()
     with _lock:
-        memo[key] = value
+        value = memo.setdefault(key, value)  # another thread may have been first
         for child in _jaxprs_in(value):
             _adopt(jaxpr, child)
     return value
 
 
 @contextmanager
-def _in_use(family: _Family | None) -> Iterator[None]:
-    if family is None:
-        yield
-        return
+def _in_use(jaxpr: Jaxpr) -> Iterator[None]:
     with _lock:
-        family.in_use += 1
+        if jaxpr.family is not None:
+            jaxpr.family.in_use += 1
     try:
         yield
     finally:
         with _lock:
-            family.in_use -= 1
+            if jaxpr.family is not None:  # perhaps another one by now
+                jaxpr.family.in_use = max(0, jaxpr.family.in_use - 1)
 
 
 @contextmanager
@@ -413,6 +420,8 @@ def _adopt(parent: Jaxpr, child: Jaxpr) -> None:
     if other in _families:
         _release(other)
     weight, other.weight = other.weight, 0
+    family.in_use += other.in_use
+    other.in_use = 0
     for member in other.members:
         member.family = family
     family.members.extend(other.members)

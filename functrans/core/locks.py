@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,24 +20,27 @@ _waiting: list[weakref.ref[Array]] = []
 """Views that are to be writeable again, but whose owner another recording still has locked."""
 
 
-def lock(arrays: Any, locked: list[Array]) -> None:
+def lock(arrays: Sequence[Any], locked: list[Array]) -> list[int]:
     """Make arrays read-only, and append those that were not so before to the list.
 
-    A view is left alone where NumPy would not let it be writeable again: one of memory that is not an array's, or of
-    an array that its user has made read-only.
+    Returns:
+        The numbers of those that are still writeable, since NumPy would not let them be so again: views of memory that
+        is not an array's, or of an array that its user has made read-only. Whoever reads them must copy.
     """
-    for array in arrays:
+    writeable = []
+    for number, array in enumerate(arrays):
         if type(array) is not np.ndarray:
             continue
-        if array.base is None:
-            if array.flags.writeable:
-                array.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
-                locked.append(array)
-        elif _is_plain_view(array) and array.flags.writeable:
-            array.setflags(False)  # type: ignore[call-arg]
+        if array.base is not None and not _is_plain_view(array):
+            # What np.broadcast_arrays gives, with strides of zero, warns when its flags are read.
+            if 0 in array.strides or array.flags.writeable:
+                writeable.append(number)
+        elif array.flags.writeable:
+            array.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
             locked.append(array)
     if locked:
         _open[id(locked)] = locked
+    return writeable
 
 
 def unlock(locked: list[Array]) -> None:
@@ -71,7 +75,6 @@ def _made_writeable(view: Array) -> bool:
 
 def _is_plain_view(array: Array) -> bool:
     owner: Any = array.base
-    # Strides of zero: what np.broadcast_arrays gives warns when its flags are read.
     if type(owner) is not np.ndarray or owner.base is not None or 0 in array.strides:
         return False
     return owner.flags.writeable or any([owner is x for locked in list(_open.values()) for x in locked])

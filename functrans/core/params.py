@@ -7,6 +7,7 @@ a wrong program. `fingerprint` tags every value with its type and floats with th
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -35,7 +36,9 @@ class Params(dict[str, Any]):
         key = tuple([(name, fingerprint(params[name])) for name in sorted(params)])
         found = _living.get(key)
         if found is None:
-            found = _living.setdefault(key, Params({name: freeze(params[name]) for name in params}))
+            fresh = Params({name: freeze(params[name]) for name in params})
+            with _mutex:  # a weak dictionary's setdefault is not atomic
+                found = _living.setdefault(key, fresh)
         return found
 
     def __hash__(self) -> int:  # type: ignore[override]
@@ -57,6 +60,7 @@ class Params(dict[str, Any]):
 
 
 _living: WeakValueDictionary[Hashable, Params] = WeakValueDictionary()
+_mutex = threading.Lock()
 EMPTY = Params()
 
 
@@ -89,8 +93,6 @@ def fingerprint(value: Any) -> Hashable:
         kind = tuple
     if isinstance(value, (tuple, list)):
         return kind, tuple([fingerprint(v) for v in value])
-    if kind is dict:
-        return kind, tuple([(fingerprint(k), fingerprint(v)) for k, v in value.items()])
     if isinstance(value, Enum):
         return kind, value.name
     if kind is frozenset:

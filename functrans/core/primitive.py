@@ -6,11 +6,13 @@ is *strict*: its operands have exactly the shapes and dtypes that it works on, n
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from functrans.core.aval import Aval, aval_of
-from functrans.core.jaxpr import Operation
+from functrans.core.jaxpr import Operation, clear_programs
 from functrans.core.params import Params
 from functrans.core.recording import no_staging, recording_for
 from functrans.errors import MissingRuleError
@@ -20,7 +22,7 @@ __all__ = ["Primitive", "apply_operation", "registered_primitives"]
 Rule = Callable[..., Any]
 
 _registry: dict[str, Primitive] = {}
-_OPERATIONS_MAX = 50_000
+_mutex = threading.Lock()
 
 
 def registered_primitives() -> Mapping[str, Primitive]:
@@ -64,7 +66,7 @@ class Primitive:
         """Whether it works element by element, and its implementation broadcasts as NumPy does."""
         self.is_view = False
         """Whether a result may share memory with an operand."""
-        self._operations: dict[tuple[Any, ...], Operation] = {}
+        self._operations: WeakValueDictionary[tuple[Any, ...], Operation] = WeakValueDictionary()
         _registry[name] = self
 
     def __repr__(self) -> str:
@@ -99,11 +101,19 @@ class Primitive:
                 raise MissingRuleError(self._missing("abstract", "the shape and dtype of its results"))
             outs = self.abstract(*in_avals, **frozen)
             outs = tuple(outs) if self.multiple_results else (outs,)
-            found = Operation(self, frozen, in_avals, outs)
-            if len(self._operations) >= _OPERATIONS_MAX:
-                self._operations.clear()
-            found = self._operations.setdefault((in_avals, frozen), found)
+            fresh = Operation(self, frozen, in_avals, outs)
+            with _mutex:  # a weak dictionary's setdefault is not atomic
+                found = self._operations.setdefault((in_avals, frozen), fresh)
         return found
+
+    def forget(self) -> None:
+        """Let go of all that was derived from the rules: one of them has changed."""
+        operations = list(self._operations.values())
+        for operation in operations:
+            operation.run = None
+            operation.memo.clear()
+        if operations:
+            clear_programs()
 
     def evaluate(self, operation: Operation, values: list[Any]) -> Any:
         """Compute the primitive on arrays of the operation's avals."""

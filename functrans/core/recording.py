@@ -181,7 +181,9 @@ class Recording:
         self._captured: dict[int, tuple[Any, Atom]] = {}
         self._describe_input = describe_input
         self._locked: list[Any] = []
-        lock(self.known if reads is None else reads, self._locked)
+        for number in lock(self.known if reads is None else reads, self._locked):
+            if number < self.n_inputs and type(self.known[number]) is np.ndarray:
+                self.known[number] = self.known[number].copy()
 
     # ---- opening and closing
 
@@ -271,7 +273,7 @@ class Recording:
             return self._capture_array(x)
         if isinstance(x, np.ndarray):
             aval_of(x)
-            return self._capture_array(np.asarray(x))
+            return self._capture_array(x)
         aval = aval_of(x)
         if self.literals or not aval.inexact:
             return Literal(x, aval)
@@ -292,16 +294,17 @@ class Recording:
 
     def _capture_array(self, array: np.ndarray[Any, Any]) -> int:
         if array.nbytes > config.copy_captured_bytes:
-            if id(array) not in self._captured:
-                lock((array,), self._locked)
-            return self._capture(array, array)
+            if id(array) in self._captured:
+                return self._captured[id(array)][1]  # type: ignore[return-value]
+            plain = np.asarray(array)
+            return self._capture(array, plain.copy() if lock((plain,), self._locked) else plain)
         found = self._captured.get(id(array))
         if found is not None:
             atom: int = found[1]  # type: ignore[assignment]
             if self.known[-1 - atom].tobytes() == array.tobytes():
                 return atom
             del self._captured[id(array)]  # it was written to since: a different value
-        return self._capture(array, array.copy())
+        return self._capture(array, np.array(array))
 
     # ---- values on demand
 

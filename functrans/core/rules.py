@@ -82,31 +82,37 @@ def zeros_like(x: Any) -> Literal:
 def def_impl(primitive: Primitive, impl: Callable[..., Any]) -> None:
     """Give the value on arrays: `impl(*arrays, **params)`."""
     primitive.impl = impl
+    primitive.forget()
 
 
 def def_specialized_impl(primitive: Primitive, make: Callable[..., Callable[..., Any]]) -> None:
     """Give the value on arrays as a function made for avals and parameters: `make(*avals, **params)(*arrays)`."""
     primitive.specialize = make
+    primitive.forget()
 
 
 def def_abstract(primitive: Primitive, rule: Callable[..., Any]) -> None:
     """Give the type: `rule(*avals, **params) -> aval`, or a tuple of avals with multiple results."""
     primitive.abstract = rule
+    primitive.forget()
 
 
 def def_jvp(primitive: Primitive, *rules: JvpRule | None) -> None:
     """Give the JVP operand by operand: `rule(t, out, *primals, **params)`; None where there is no derivative."""
     primitive.jvp_rules = rules
+    primitive.forget()
 
 
 def def_general_jvp(primitive: Primitive, rule: JvpRule) -> None:
     """Give the JVP at once: `rule(primals, tangents, **params) -> (outs, tangents)`; None is a zero tangent."""
     primitive.jvp = rule
+    primitive.forget()
 
 
 def def_vjp(primitive: Primitive, rule: Callable[..., Any]) -> None:
     """Give the VJP: `rule(ct, out, *primals, **params) -> cotangents`. Forward mode is derived from it when asked."""
     primitive.vjp = rule
+    primitive.forget()
 
 
 def def_constant(primitive: Primitive, n_operands: int, because: str = "its derivative is zero") -> None:
@@ -124,7 +130,7 @@ def def_linear(primitive: Primitive, transpose: TransposeRule) -> None:
         return out, primitive.bind(*filled, **params)
 
     primitive.jvp = jvp
-    primitive.transpose = transpose
+    def_transpose(primitive, transpose)
 
 
 def def_multilinear(primitive: Primitive, *transposes: TransposeRule | None) -> None:
@@ -149,7 +155,7 @@ def def_multilinear(primitive: Primitive, *transposes: TransposeRule | None) -> 
         ]
 
     primitive.jvp_rules = tuple([None if rule is None else jvp_of(i) for i, rule in enumerate(transposes)])
-    primitive.transpose = transpose
+    def_transpose(primitive, transpose)
 
 
 def def_linearize(primitive: Primitive, rule: Callable[..., Any]) -> None:
@@ -157,16 +163,19 @@ def def_linearize(primitive: Primitive, rule: Callable[..., Any]) -> None:
     results and the residuals from the primals, and the tangents of the results from those of the operands.
     """
     primitive.linearize = rule
+    primitive.forget()
 
 
 def def_transpose(primitive: Primitive, rule: TransposeRule) -> None:
     """Give a transpose rule alone, for a primitive whose JVP is given apart: `rule(ct, *operands, **params)`."""
     primitive.transpose = rule
+    primitive.forget()
 
 
 def def_batch(primitive: Primitive, rule: Callable[..., Any]) -> None:
     """Give the batching rule: `rule(size, operands, axes, **params) -> (outs, axes of outs)`."""
     primitive.batch = rule
+    primitive.forget()
 
 
 def declare_absent(primitive: Primitive, rule: str, because: str) -> None:

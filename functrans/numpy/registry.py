@@ -170,9 +170,14 @@ def call_planned(function: Callable[..., Any], x: Tracer, rest: tuple[Any, ...],
     types = tuple(map(type, rest))
     if kwargs:
         types += tuple(map(type, kwargs.values()))
-    if _PLANNABLE.issuperset(types):
+    if _PLANNABLE.issuperset(types) and (tuple not in types or _hold_ints(rest, kwargs)):
         return record_call(_planned, (x,), (function, rest, tuple(kwargs.items()) if kwargs else (), types))
     return FUNCTIONS[function](x, *rest, **kwargs)
+
+
+def _hold_ints(rest: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether the tuples among some arguments, axes and shapes, hold nothing but ints."""
+    return all([type(n) is int for x in (*rest, *kwargs.values()) if type(x) is tuple for n in x])
 
 
 PLANNED = frozenset({

@@ -55,8 +55,10 @@ def _rewrite(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) 
 
 
 def _is(atom: Atom, number: float) -> bool:
-    """Whether an atom is the literal of a number; of zeros, 0.0 and not -0.0."""
-    if type(atom) is not Literal or atom.value != number:
+    """Whether an atom is the literal of a number; of zeros, 0.0 and not -0.0. Never so for complex numbers, of which
+    one part may be infinite or a negative zero.
+    """
+    if type(atom) is not Literal or atom.dtype.kind == "c" or atom.value != number:
         return False
     return atom.dtype.kind != "f" or copysign(1.0, atom.value) == copysign(1.0, number)
 
@@ -100,8 +102,6 @@ def _sub(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> R
 
 def _mul(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
     for one, other in (inputs, inputs[::-1]):
-        if eqn.in_avals[0].dtype.kind == "c":
-            return None
         if _is(other, 1.0):
             return one
         if _is(other, -1.0):
@@ -110,7 +110,7 @@ def _mul(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> R
 
 
 def _div(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    return inputs[0] if _is(inputs[1], 1.0) and eqn.in_avals[0].dtype.kind != "c" else None
+    return inputs[0] if _is(inputs[1], 1.0) else None
 
 
 def _convert(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:

@@ -22,7 +22,7 @@ def merge_common_subexpressions(jaxpr: Jaxpr) -> Jaxpr:
     for eqn in jaxpr.eqns:
         inputs = tuple(env.read_all(eqn.inputs))
         key = eqn.operation, frozenset(inputs) if eqn.primitive in _COMMUTATIVE else inputs
-        outs = None if eqn.primitive.effectful else seen.get(key)
+        outs = None if eqn.operation.effectful else seen.get(key)
         if outs is None:
             outs = seen[key] = builder.add(eqn.operation, inputs, eqn.source)
         env.write(outs)

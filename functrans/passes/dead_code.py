@@ -41,7 +41,7 @@ def _needed_equations(jaxpr: Jaxpr) -> set[int]:
     needed = set()
     for number in range(len(jaxpr.eqns) - 1, -1, -1):
         eqn = jaxpr.eqns[number]
-        if eqn.primitive.effectful or not used.isdisjoint(eqn.outs):
+        if eqn.operation.effectful or not used.isdisjoint(eqn.outs):
             needed.add(number)
             used.update([atom for atom in eqn.inputs if type(atom) is int])
     return needed

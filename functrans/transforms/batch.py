@@ -20,8 +20,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from functrans.core.aval import Aval
 from functrans.core.evaluation import Environment, apply_equation, stage
-from functrans.core.jaxpr import Equation, Jaxpr, derived
+from functrans.core.jaxpr import Equation, Jaxpr, Literal, derived
 from functrans.ops.joining import concatenate
 from functrans.ops.shape import broadcast_in_dim, moveaxis, reshape
 from functrans.ops.slicing import index_in_dim
@@ -122,6 +123,8 @@ def _loop(
             f"functrans.extend.def_batch({name}_p, lambda size, operands, axes, **params: (outs, out_axes)).",
             stacklevel=2,
         )
+    if size == 0:
+        return [Literal(0, Aval((0, *aval.shape), aval.dtype)) for aval in eqn.out_avals], [0] * len(eqn.outs)
     members = []
     for i in range(size):
         own = [

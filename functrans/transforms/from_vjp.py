@@ -8,7 +8,6 @@ clipping) fails only where forward mode is asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from functrans.core.aval import aval_of
@@ -53,9 +52,14 @@ def forward_of(backward: Jaxpr, n_cts: int) -> Jaxpr:
         return recording.close(filled)[0]
 
 
-@lru_cache(maxsize=4096)
 def _backward_program(operation: Operation, perturbed: tuple[bool, ...]) -> Jaxpr:
     """The VJP rule as a program: from the results, the primals and the cotangents to cotangents of the perturbed."""
+    if perturbed not in operation.memo:
+        operation.memo[perturbed] = _record_backward(operation, perturbed)
+    return operation.memo[perturbed]
+
+
+def _record_backward(operation: Operation, perturbed: tuple[bool, ...]) -> Jaxpr:
     primitive: Any = operation.primitive
     outs, primals = operation.out_avals, operation.in_avals
     with stage(f"the VJP rule of {primitive.name!r}", [*outs, *primals, *outs]) as recording:

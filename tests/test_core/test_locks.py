@@ -109,3 +109,18 @@ def test_tangents_cannot_be_written_to():
     with pytest.raises(ft.errors.CapturedArrayMutatedError):
         ft.jvp(writes, (np.ones(3),), (t,))
     assert t.flags.writeable
+
+
+def test_what_cannot_be_locked_is_copied():
+    captured = np.frombuffer(bytearray(8 * 20_000))
+    argument = np.frombuffer(bytearray(8 * 3))
+
+    def writes(x):
+        out = np.sum(x) + np.sum(captured)
+        captured[:] = 5.0
+        argument[:] = 5.0
+        return out
+
+    value, _ = ft.value_and_grad(writes)(argument)
+    assert value == 0.0
+    assert captured[0] == argument[0] == 5.0

@@ -30,7 +30,7 @@ DIFFERENT = [
     ((1, 2), (1, 2.0)),
     ((0.0,), (-0.0,)),
     ((1, (2,)), (1, 2)),
-    ({"a": 1}, {"a": True}),
+    (frozenset([1]), frozenset([True])),
     (Colour.RED, Colour.BLUE),
     (np.dtype("float32"), np.dtype("float64")),
 ]
@@ -77,3 +77,8 @@ def test_params_can_be_pickled() -> None:
 def test_what_is_not_hashable_is_refused() -> None:
     with pytest.raises(TypeError, match=r"must be hashable, got array\(\[1\]\) of type ndarray"):
         Params.of({"p": np.array([1])})
+
+
+def test_what_can_change_is_refused() -> None:
+    with pytest.raises(TypeError, match="a parameter of an equation must be hashable, got {'a': 1} of type dict"):
+        Params.of({"p": {"a": 1}})
