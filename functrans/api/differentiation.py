@@ -90,6 +90,8 @@ def normalize_argnums(argnums: Any) -> int | tuple[int, ...]:
 class ValueAndGrad(Transformed):
     """The function that `value_and_grad` returns."""
 
+    transformation = "value_and_grad"
+
     with_value = True
 
     def __init__(self, fun: Callable[..., Any], **options: Any) -> None:
@@ -100,6 +102,7 @@ class ValueAndGrad(Transformed):
         self.allow_int: bool = options["allow_int"]
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Transform and run."""
         value, aux, grads = self.compute(args, kwargs)
         return ((value, aux), grads) if self.has_aux else (value, grads)
 
@@ -168,9 +171,12 @@ class ValueAndGrad(Transformed):
 class Grad(ValueAndGrad):
     """The function that `grad` returns."""
 
+    transformation = "grad"
+
     with_value = False
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Transform and run."""
         _, aux, grads = self.compute(args, kwargs)
         return (grads, aux) if self.has_aux else grads
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from functrans.api.arguments import array_outputs, flatten_arguments, record
+from functrans.api.static_arguments import flatten_dynamic, static_parameters
 from functrans.api.transformed import Transformed
 from functrans.core import tracer
 from functrans.core.aval import Aval, HasAval
@@ -70,15 +71,15 @@ def make_jaxpr(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()
 class MakeJaxpr(Transformed):
     """The function that `make_jaxpr` returns."""
 
+    transformation = "make_jaxpr"
+
+    def __init__(self, fun: Callable[..., Any], **options: Any) -> None:
+        super().__init__(fun, **options)
+        self._static = static_parameters(fun, options["static_argnums"], ())
+
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClosedJaxpr:
-        static = {i % len(args): args[i] for i in self.options["static_argnums"]}
-        dynamic = [x for i, x in enumerate(args) if i not in static]
-
-        def fun(*given: Any, **keywords: Any) -> Any:
-            remaining = iter(given)
-            return self.fun(*[static[i] if i in static else next(remaining) for i in range(len(args))], **keywords)
-
-        arguments = flatten_arguments(fun if static else self.fun, tuple(dynamic), kwargs, shapes=True)
+        """The program for these arguments."""
+        arguments, _ = flatten_dynamic(self.fun, args, kwargs, self._static, shapes=True)
         unknown = [UNKNOWN] * len(arguments.avals)
         jaxpr, values, _, _ = record(
             arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True

@@ -154,7 +154,10 @@ class _Jacobian(Transformed):
 class Jacfwd(_Jacobian):
     """The function that `jacfwd` returns."""
 
+    transformation = "jacfwd"
+
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Transform and run."""
         partial = self._partial(args, kwargs)
         aux_rebuild: list[Any] = []
 
@@ -173,7 +176,10 @@ class Jacfwd(_Jacobian):
 class Jacrev(_Jacobian):
     """The function that `jacrev` returns."""
 
+    transformation = "jacrev"
+
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Transform and run."""
         partial = self._partial(args, kwargs)
         out, pull, *aux = vjp(partial.fun, *partial.leaves, has_aux=self.options["has_aux"])
         self._check_outputs(out)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.api.arguments import Arguments, array_outputs, flatten_arguments, name_of, record
+from functrans.api.arguments import Arguments, array_outputs, name_of, record
 from functrans.api.execution import strengthened
+from functrans.api.static_arguments import flatten_dynamic, static_parameters
 from functrans.api.transformed import Transformed
 from functrans.backends.interpreter import run
 from functrans.control.jit import bind_jit
@@ -74,17 +74,17 @@ class _Program(NamedTuple):
 class Jitted(Transformed):
     """The function that `jit` returns."""
 
+    transformation = "jit"
+
     def __init__(self, fun: Callable[..., Any], **options: Any) -> None:
         super().__init__(fun, **options)
         self.name = name_of(fun)
-        self._static_positions, self._static_names = _static_parameters(fun, **options)
+        self._static = static_parameters(fun, options["static_argnums"], options["static_argnames"])
         self._programs: OrderedDict[Any, _Program] = OrderedDict()
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._static_positions and not self._static_names:
-            arguments, static = flatten_arguments(self.fun, args, kwargs), ()
-        else:
-            arguments, static = self._separate(args, kwargs)
+        """Transform and run."""
+        arguments, static = flatten_dynamic(self.fun, args, kwargs, self._static)
         program = self._program(arguments, static)
         values = [*arguments.values, *program.consts]
         if recording_for(values) is None:
@@ -134,65 +134,3 @@ class Jitted(Transformed):
                     "or do not declare it static."
                 ) from None
         return fingerprint(static), fingerprint(leaves), places
-
-    def _separate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Arguments, tuple[Any, ...]]:
-        """The arguments that are not static, of a function that has the static ones bound; and those."""
-        positions = {p % len(args) if -len(args) <= p < 0 else p for p in self._static_positions}
-        static = [(i, args[i]) for i in sorted(positions) if 0 <= i < len(args)]
-        static_kwargs = sorted([(name, kwargs[name]) for name in self._static_names if name in kwargs])
-        fixed = dict(static)
-
-        def with_static(*dynamic: Any, **dynamic_kwargs: Any) -> Any:
-            given = iter(dynamic)
-            whole = [fixed[i] if i in fixed else next(given) for i in range(len(args))]
-            return self.fun(*whole, **dynamic_kwargs, **dict(static_kwargs))
-
-        dynamic = tuple([x for i, x in enumerate(args) if i not in fixed])
-        dynamic_kwargs = {name: x for name, x in kwargs.items() if name not in dict(static_kwargs)}
-        arguments = flatten_arguments(_Named(with_static, self.fun, len(args), fixed), dynamic, dynamic_kwargs)
-        return arguments, (*static, *static_kwargs)
-
-
-class _Named:
-    """A function with its static arguments bound, which shows the names of the others."""
-
-    def __init__(self, call: Callable[..., Any], fun: Callable[..., Any], n_args: int, fixed: dict[int, Any]) -> None:
-        self._call = call
-        self.__name__ = name_of(fun)
-        try:
-            parameters = list(inspect.signature(fun).parameters.values())[:n_args]
-        except (TypeError, ValueError):
-            return
-        kept = [p for i, p in enumerate(parameters) if i not in fixed]
-        positional = [p.replace(kind=p.POSITIONAL_OR_KEYWORD, default=p.empty) for p in kept]
-        self.__signature__ = inspect.Signature(positional)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(*args, **kwargs)
-
-
-def _static_parameters(
-    fun: Callable[..., Any], static_argnums: tuple[int, ...], static_argnames: tuple[str, ...]
-) -> tuple[frozenset[int], frozenset[str]]:
-    """The static parameters by position and by name: one that is named is meant in whichever way it is passed."""
-    positions, names = set(static_argnums), set(static_argnames)
-    try:
-        parameters = list(inspect.signature(fun).parameters.values())
-    except (TypeError, ValueError):
-        return frozenset(positions), frozenset(names)
-    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    any_positional = any([p.kind is p.VAR_POSITIONAL for p in parameters])
-    any_keyword = any([p.kind is p.VAR_KEYWORD for p in parameters])
-    for position in static_argnums:
-        if -len(plain) <= position < len(plain):
-            names.add(plain[position])
-        elif not any_positional:
-            raise ValueError(
-                f"static_argnums={position} is out of range: {name_of(fun)} has {len(plain)} positional parameters"
-            )
-    for name in static_argnames:
-        if name in plain:
-            positions.add(plain.index(name))
-        elif not any_keyword and name not in [p.name for p in parameters]:
-            raise ValueError(f"static_argnames={name!r}: {name_of(fun)} has no parameter of this name")
-    return frozenset(positions), frozenset(names)

@@ -21,9 +21,7 @@ class Transformed:
 
     def __init__(self, fun: Callable[..., Any], **options: Any) -> None:
         if not callable(fun):
-            raise TypeError(
-                f"{type(self).__name__.lower()} needs a function, got {fun!r:.80} of type {type(fun).__name__}"
-            )
+            raise TypeError(f"{self.transformation} needs a function, got {fun!r:.80} of type {type(fun).__name__}")
         functools.update_wrapper(self, fun)
         self.fun = fun
         self.options = options

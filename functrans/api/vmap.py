@@ -58,7 +58,10 @@ def vmap(
 class Vmapped(Transformed):
     """The function that `vmap` returns."""
 
+    transformation = "vmap"
+
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Transform and run."""
         arguments = flatten_arguments(self.fun, args, kwargs)
         axes = self._axes_of_inputs(arguments, args, kwargs)
         size = self._size(arguments, axes)

@@ -80,5 +80,5 @@ def test_what_is_not_hashable_is_refused() -> None:
 
 
 def test_what_can_change_is_refused() -> None:
-    with pytest.raises(TypeError, match="a parameter of an equation must be hashable, got {'a': 1} of type dict"):
+    with pytest.raises(TypeError, match=r"a parameter of an equation must be hashable, got .* of type dict"):
         Params.of({"p": {"a": 1}})
