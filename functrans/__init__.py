@@ -5,9 +5,10 @@
 >>> ft.grad(lambda w, x: np.sum(np.tanh(x @ w) ** 2))(np.ones(3), np.eye(3))
 array([0.63970001, 0.63970001, 0.63970001])
 
-To read how it works, about 2,000 lines in this order: `core/jaxpr.py` (a program is a value), `core/primitive.py` and
-`core/rules.py` (what a primitive is), `core/recording.py` (how a Python function becomes a program), one block of
-`ops/elementwise.py`, then `transforms/jvp.py`, `linearize.py`, `transpose.py` and `batch.py`.
+To read how it works, in this order: `core/jaxpr.py` (a program is a value), `core/primitive.py` and `core/rules.py`
+(what a primitive is), `core/tracer.py`, `core/recording.py` (how a Python function becomes a program) and
+`core/evaluation.py` (how one program is walked to make another), one block of `ops/elementwise.py`, then
+`transforms/tangents.py`, `jvp.py`, `linearize.py`, `transpose.py` and `batch.py`. `docs/core.md` says what to look for.
 """
 
 from functrans import (

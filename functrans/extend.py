@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from functrans.core.aval import Aval, aval_of
-from functrans.core.evaluation import eval_jaxpr, stage
+from functrans.core.evaluation import stage
 from functrans.core.jaxpr import Literal
 from functrans.core.params import Params
 from functrans.core.primitive import Primitive, registered_primitives
@@ -51,9 +51,9 @@ from functrans.core.rules import (
     def_vjp,
     zeros_like,
 )
-from functrans.core.tracer import Tracer
 from functrans.numpy.promotion import broadcast_to
 from functrans.numpy.ufuncs import register_ufunc
+from functrans.ops.constant import eval_closed
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.elementwise import add
 from functrans.ops.families import batch_elementwise
@@ -386,14 +386,7 @@ def _staged(function: Callable[..., Sequence[Any]], inputs: tuple[Any, ...], wha
         outs = list(function(*recording.inputs()))
         present = [x for x in outs if x is not None]
         program, values = recording.close(present)
-    closed_over = values[len(inputs) :]
-    if any([type(x) is Tracer for x in closed_over]):
-        raise TypeError(
-            f"{what} closes over a traced value. A rule computes with its arguments: make the value an "
-            "operand of the primitive"
-        )
-    constants = [constant_p.bind(value=Constant(x)) for x in closed_over]
-    results = iter(eval_jaxpr(inline(program), [*inputs, *constants]))
+    results = iter(eval_closed(inline(program), inputs, values[len(inputs) :], what))
     return [None if x is None else next(results) for x in outs]
 
 
@@ -424,37 +417,3 @@ def _fitted(x: Any, aval: Aval, what: str, kind: str, of: str) -> Any:
     if not hasattr(x, "dtype"):
         return Literal(x, aval.strong)
     return broadcast_to(convert_element_type(x, aval.dtype), aval.shape)
-
-
-class Constant:
-    """An array as a parameter of an equation: compared and hashed by its contents."""
-
-    __slots__ = ("_hash", "array")
-
-    def __init__(self, array: Any) -> None:
-        self.array = np.array(array)
-        self.array.flags.writeable = False
-        self._hash = hash((self.array.shape, self.array.dtype, self.array.tobytes()))
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not Constant:
-            return NotImplemented
-        a, b = self.array, other.array
-        return self._hash == other._hash and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Constant, (self.array,)
-
-    def __repr__(self) -> str:
-        return f"{aval_of(self.array)}"
-
-
-constant_p = Primitive("constant")
-"""An array that a rule of a user's closes over."""
-def_abstract(constant_p, lambda *, value: aval_of(value.array))
-def_specialized_impl(constant_p, lambda *, value: lambda: value.array.copy())
-def_constant(constant_p, 0, "it has no operands")
-declare_absent(constant_p, "batch", "it has no operands")

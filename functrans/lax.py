@@ -51,6 +51,11 @@ from functrans.ops.complex import (
     real,
     real_p,
 )
+from functrans.ops.constant import (
+    Constant,
+    constant_p,
+    eval_closed,
+)
 from functrans.ops.conversion import (
     convert_element_type,
     convert_element_type_p,
@@ -300,6 +305,7 @@ from functrans.ops.transcendental import (
 )
 
 __all__ = [
+    "Constant",
     "DotDimensionNumbers",
     "GatherDimensionNumbers",
     "GatherScatterMode",
@@ -350,6 +356,7 @@ __all__ = [
     "concatenate_p",
     "conj",
     "conj_p",
+    "constant_p",
     "convert_element_type",
     "convert_element_type_p",
     "copy",
@@ -391,6 +398,7 @@ __all__ = [
     "erf_p",
     "erfc",
     "erfc_p",
+    "eval_closed",
     "exp",
     "exp2",
     "exp2_p",

@@ -11,6 +11,7 @@ from functrans.ops.calls import jit_p
 from functrans.transforms.batch import batch
 from functrans.transforms.jvp import jvp
 from functrans.transforms.linearize import linearize
+from functrans.transforms.tangents import fill_zeros, without_zeros
 from functrans.transforms.transpose import transpose
 
 __all__ = ["bind_jit"]
@@ -21,37 +22,28 @@ def bind_jit(jaxpr: Jaxpr, name: str, operands: Sequence[Any]) -> Sequence[Any]:
     return jit_p.bind(*operands, jaxpr=jaxpr, name=name)
 
 
-def _given(tangents: Sequence[Any]) -> tuple[list[Any], tuple[bool, ...]]:
-    return [t for t in tangents if t is not None], tuple([t is not None for t in tangents])
-
-
-def _spread(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
-    remaining = iter(values)
-    return [next(remaining) if present else None for present in mask]
-
-
 def _jit_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, name: str) -> tuple[Any, Any]:
-    given, mask = _given(tangents)
-    program, nonzeros = jvp(jaxpr, mask)
+    given, nonzeros_in = without_zeros(tangents)
+    program, nonzeros = jvp(jaxpr, nonzeros_in)
     results = bind_jit(program, name, [*primals, *given])
     n_outs = len(jaxpr.outs)
-    return results[:n_outs], _spread(results[n_outs:], nonzeros)
+    return results[:n_outs], fill_zeros(results[n_outs:], nonzeros)
 
 
 def _jit_linearize(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, name: str) -> tuple[Any, Any]:
-    given, mask = _given(tangents)
-    lin = linearize(jaxpr, mask)
+    given, nonzeros_in = without_zeros(tangents)
+    lin = linearize(jaxpr, nonzeros_in)
     results = bind_jit(lin.primal, name, primals)
     dots = bind_jit(lin.linear, name, [*given, *lin.read_residuals(primals, results)])
-    return results[: len(jaxpr.outs)], _spread(dots, lin.nonzeros)
+    return results[: len(jaxpr.outs)], fill_zeros(dots, lin.nonzeros)
 
 
 def _jit_transpose(cts: Sequence[Any], *operands: Any, jaxpr: Jaxpr, name: str) -> list[Any]:
-    given, mask = _given(cts)
+    given, nonzeros_in = without_zeros(cts)
     linear = tuple([type(x) is UndefinedPrimal for x in operands])
-    program, nonzeros = transpose(jaxpr, linear, mask)
+    program, nonzeros = transpose(jaxpr, linear, nonzeros_in)
     fixed = [x for x in operands if type(x) is not UndefinedPrimal]
-    outs = iter(_spread(bind_jit(program, name, [*fixed, *given]), nonzeros))
+    outs = iter(fill_zeros(bind_jit(program, name, [*fixed, *given]), nonzeros))
     return [next(outs) if is_linear else None for is_linear in linear]
 
 

@@ -14,6 +14,7 @@ from functrans.ops.calls import transposed_p
 from functrans.transforms.batch import batch_to, stacked
 from functrans.transforms.from_vjp import forward_of
 from functrans.transforms.jvp import jvp
+from functrans.transforms.tangents import fill_zeros, without_zeros
 
 
 def _impl(*avals: Aval, jaxpr: Jaxpr, n_cts: int) -> Callable[..., Any]:
@@ -22,11 +23,10 @@ def _impl(*avals: Aval, jaxpr: Jaxpr, n_cts: int) -> Callable[..., Any]:
 
 
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, n_cts: int) -> tuple[Any, Any]:
-    given = [t for t in tangents if t is not None]
-    program, nonzeros = jvp(forward_of(jaxpr, n_cts), tuple([t is not None for t in tangents]))
+    given, nonzeros = without_zeros(tangents)
+    program, nonzero_outs = jvp(forward_of(jaxpr, n_cts), nonzeros)
     results = eval_jaxpr(program, [*primals, *given])
-    dots = iter(results[n_cts:])
-    return results[:n_cts], [next(dots) if nonzero else None for nonzero in nonzeros]
+    return results[:n_cts], fill_zeros(results[n_cts:], nonzero_outs)
 
 
 def _transpose(cts: Sequence[Any], *operands: Any, jaxpr: Jaxpr, n_cts: int) -> list[Any]:

@@ -21,7 +21,7 @@ _living: WeakValueDictionary[tuple[Shape, np.dtype[Any], bool], Aval] = WeakValu
 class Aval:
     """Shape, dtype and weakness of an array, interned: equal avals are the same object.
 
-    A weak aval stands for a Python scalar, which takes the dtype of what it meets (NEP 50).
+    A weak aval stands for a Python scalar, which takes the dtype of what it meets (NEP 50); it is shown with a star.
 
     >>> a = Aval((2, 3), np.dtype("float32"))
     >>> a, a is Aval((2, 3), np.dtype("float32")), a.size

@@ -44,10 +44,15 @@ def apply_equation(eqn: Equation, operands: Sequence[Any]) -> Sequence[Any]:
     return outs if eqn.primitive.multiple_results else (outs,)
 
 
-def eval_jaxpr(jaxpr: Jaxpr, operands: Sequence[Any]) -> list[Any]:
-    """Run a program equation by equation, on tracers or on arrays: each is recorded where a recording takes it."""
+def eval_jaxpr(jaxpr: Jaxpr, operands: Sequence[Any], recording: Recording | None = None) -> list[Any]:
+    """Run a program equation by equation, on tracers or on arrays: each is recorded where a recording takes it.
+
+    The equations of the recording given keep the lines of those of the program.
+    """
     env = Environment(operands)
     for eqn in jaxpr.eqns:
+        if recording is not None:
+            recording.source = eqn.source
         env.write(apply_equation(eqn, env.read_all(eqn.inputs)))
     return env.read_all(jaxpr.outs)
 

@@ -100,7 +100,7 @@ def escaped(tracer: Tracer) -> UnexpectedTracerError:
     """The error for a tracer whose recording has ended."""
     recording: Recording = tracer.recording
     return UnexpectedTracerError(
-        f"a tracer {tracer.aval} was used after {recording.name} had returned. It was made as "
+        f"a tracer {tracer.aval.strong} was used after {recording.name} had returned. It was made as "
         f"{recording.describe(tracer.atom)}, and something outside of the function kept it. Return it from the "
         f"function instead, or keep its value: functrans.concrete(x)."
     )

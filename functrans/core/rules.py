@@ -29,7 +29,8 @@ In a transpose rule an operand that is transposed has no value: it is an `Undefi
 - `def_batch(foo_p, rule)`: `rule(size, operands, axes, **params) -> (outs, axes of outs)`, where `axes[i]` is the batch
   axis of operand i, or None.
 
-Rules work on tracers: they call other primitives' functions, on whatever their operands are.
+Where several are given, forward mode takes the first of: by operand, general, VJP; linearizing prefers a linearization,
+then the VJP. Rules work on tracers: they call other primitives' functions, on whatever their operands are.
 """
 
 from __future__ import annotations

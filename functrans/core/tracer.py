@@ -109,7 +109,7 @@ class Tracer(HasAval):
 
     def __index__(self) -> int:
         if self.aval.dtype.kind not in "iu" or self.aval.shape:
-            raise TypeError(f"only an integer scalar can be used as an index, a size or an axis, not {self.aval}")
+            raise TypeError(f"only an integer scalar can be used as an index, a size or an axis, not {self._shown}")
         return int(self._value(TracerIntegerConversionError, "the value, as an index or a size,"))
 
     def __float__(self) -> float:
@@ -131,17 +131,17 @@ class Tracer(HasAval):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         raise TracerArrayConversionError(
-            f"a plain array was asked of a tracer {self.aval} at {user_location()}: it would lose the derivative. "
+            f"a plain array was asked of a tracer {self._shown} at {user_location()}: it would lose the derivative. "
             "Stay in the program with functrans.numpy (stack([x, y]) in place of np.array([x, y]), take(a, x) in place "
             "of a[x]), or take the value alone: functrans.concrete(x)."
         )
 
     def __repr__(self) -> str:
         if self.recording.closed:
-            return f"Tracer<{self.aval}, escaped from {self.recording.name}>"
+            return f"Tracer<{self._shown}, escaped from {self.recording.name}>"
         if self.recording.unknown_input(self.atom) is not None:
-            return f"Tracer<{self.aval}>"
-        return f"Tracer<{self.aval}>({self.recording.value(self.atom)})"
+            return f"Tracer<{self._shown}>"
+        return f"Tracer<{self._shown}>({self.recording.value(self.atom)})"
 
     def __str__(self) -> str:
         if self.recording.closed or self.recording.unknown_input(self.atom) is not None:
@@ -155,7 +155,7 @@ class Tracer(HasAval):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"a tracer {self.aval} cannot be pickled or copied out of the function being recorded; "
+            f"a tracer {self._shown} cannot be pickled or copied out of the function being recorded; "
             "take its value: functrans.concrete(x)"
         )
 
@@ -165,11 +165,15 @@ class Tracer(HasAval):
     def __deepcopy__(self, memo: Any) -> Tracer:
         return self
 
+    @property
+    def _shown(self) -> Aval:
+        return self.aval.strong  # weakness is nothing that a user would know
+
     def _value(self, error: type[ConcretizationTypeError], what: str) -> Any:
         unknown = self.recording.unknown_input(self.atom) if not self.recording.closed else None
         if unknown is not None:
             raise error(
-                f"{what} of a tracer {self.aval} was asked at {user_location()}, but it depends on {unknown}, "
+                f"{what} of a tracer {self._shown} was asked at {user_location()}, but it depends on {unknown}, "
                 f"which has no value while the program is recorded. {_REMEDY[error]}"
             )
         return self.recording.value_of(self)
@@ -178,7 +182,7 @@ class Tracer(HasAval):
         source = None if self.recording.closed else self.recording.differentiated_input(self.atom)
         if source is not None:
             raise DetachedTracerError(
-                f"{kind}() of a tracer {self.aval} at {user_location()} would lose the derivative with respect to "
+                f"{kind}() of a tracer {self._shown} at {user_location()} would lose the derivative with respect to "
                 f"{source}. (math.sin(x) and b[0] = x call it too: write functrans.numpy.sin(x), "
                 "functrans.numpy.at(b)[0].set(x).) If the number alone is wanted, say so: x.item(), "
                 "functrans.concrete(x), or functrans.lax.stop_gradient(x) before."

@@ -18,6 +18,7 @@ from functrans.core.primitive import apply_operation
 from functrans.core.recording import recording_for
 from functrans.core.tracer import Tracer
 from functrans.ops.calls import call_p
+from functrans.ops.constant import eval_closed
 
 __all__ = ["record_call", "plan_of"]
 
@@ -36,11 +37,18 @@ def plan_of(function: Callable[..., Any], avals: tuple[Aval, ...], static: tuple
     with stage(function.__name__.strip("_"), avals) as recording:
         outs = function(*recording.inputs(), *static)
         single = not isinstance(outs, (tuple, list))
-        program, _ = recording.close([outs] if single else outs)
+        program, values = recording.close([outs] if single else outs)
+    if len(values) > len(avals):  # a user's function, given to register_ufunc, closes over arrays
+        program = _with_constants(program, avals, values[len(avals) :], function.__name__)
     operation = _single_operation(program) if single else None
     if operation is not None:
         return Plan(operation, not operation.single)
     return Plan(call_p.operation(avals, {"jaxpr": program}), single)
+
+
+def _with_constants(program: Jaxpr, avals: tuple[Aval, ...], closed_over: list[Any], name: str) -> Jaxpr:
+    with stage(name, avals) as recording:
+        return recording.close(eval_closed(program, recording.inputs(), closed_over, name))[0]
 
 
 def _single_operation(program: Jaxpr) -> Operation | None:

@@ -9,7 +9,7 @@ checked when the program runs, and negative ones are counted from the end by the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 from operator import index as as_index
 from typing import Any, NamedTuple, NoReturn
@@ -34,7 +34,6 @@ __all__ = [
     "getitem",
     "index_columns",
     "indices_of",
-    "iterate",
     "known_array",
     "select_items",
 ]
@@ -71,17 +70,6 @@ def getitem(x: Any, index: Any) -> Any:
     if kind is Tracer and index.dtype.kind in "iu":
         return record_call(_items, (x, index), ((("array", index.shape),), (False,), PROMISE, None))
     return select_items(x, indices_of(index, x.shape))
-
-
-def iterate(x: Any) -> Iterator[Any]:
-    """The parts of a tracer along its first axis, for `for row in x` and `a, b = x`.
-
-    Raises:
-        TypeError: for a 0-d array.
-    """
-    if not x.shape:
-        raise TypeError("iteration over a 0-d array")
-    return (getitem(x, i) for i in range(x.shape[0]))
 
 
 def _plain_key(items: tuple[Any, ...]) -> Key | None:

@@ -40,10 +40,6 @@ class Range(NamedTuple):
     length: int
     step: int
 
-    def is_whole(self, n: int) -> bool:
-        """Whether it is the whole axis of length n, in its order."""
-        return self.length == n and (self.step == 1 or n <= 1)
-
     @property
     def lowest(self) -> int:
         """The least index that is taken."""

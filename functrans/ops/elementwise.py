@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from functrans.core.rules import def_constant, def_jvp, def_linear, def_multilinear
+from functrans.core.rules import def_constant, def_jvp, def_linear, def_multilinear, def_transpose
 from functrans.ops.families import INEXACT, NUMBER, REAL, def_derivative, elementwise, matched
 from functrans.ops.rounding import rint
 
@@ -51,7 +51,7 @@ def add(x: Any, y: Any) -> Any:
 
 
 add_p = elementwise("add", np.add, NUMBER)
-def_linear(add_p, lambda ct, x, y: (ct, ct))
+def_transpose(add_p, lambda ct, x, y: (ct, ct))
 def_jvp(add_p, lambda t, out, x, y: t, lambda t, out, x, y: t)
 
 
@@ -61,7 +61,7 @@ def sub(x: Any, y: Any) -> Any:
 
 
 sub_p = elementwise("sub", np.subtract, NUMBER)
-def_linear(sub_p, lambda ct, x, y: (ct, neg(ct)))
+def_transpose(sub_p, lambda ct, x, y: (ct, neg(ct)))
 def_jvp(sub_p, lambda t, out, x, y: t, lambda t, out, x, y: neg(t))
 
 
@@ -80,7 +80,7 @@ def div(x: Any, y: Any) -> Any:
 
 
 div_p = elementwise("div", np.true_divide, INEXACT)
-def_multilinear(div_p, lambda ct, x, y: div(ct, y), None)
+def_transpose(div_p, lambda ct, x, y: (div(ct, y), None))
 def_jvp(div_p, lambda t, out, x, y: div(t, y), lambda t, out, x, y: mul(t, neg(div(out, y))))
 
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrans.core.aval import Aval
-from functrans.core.evaluation import Environment, apply_equation, stage
+from functrans.core.evaluation import Environment, apply_equation, eval_jaxpr, stage
 from functrans.core.jaxpr import Equation, Jaxpr, Literal, derived
 from functrans.ops.joining import concatenate
 from functrans.ops.shape import broadcast_in_dim, moveaxis, reshape
@@ -59,13 +59,10 @@ def batch_to(jaxpr: Jaxpr, size: int, axes: Axes, out_axes: Axes) -> Jaxpr:
 def _batch_to(jaxpr: Jaxpr, size: int, axes: Axes, out_axes: Axes) -> Jaxpr:
     program, given = batch(jaxpr, size, axes)
     with stage("batch", program.in_avals) as recording:
-        env = Environment(recording.inputs())
-        for eqn in program.eqns:
-            recording.source = eqn.source
-            env.write(apply_equation(eqn, env.read_all(eqn.inputs)))
+        results = eval_jaxpr(program, recording.inputs(), recording)
         outs = [
             x if wanted is None else stacked(x, size, have, wanted)
-            for x, have, wanted in zip(env.read_all(program.outs), given, out_axes, strict=True)
+            for x, have, wanted in zip(results, given, out_axes, strict=True)
         ]
         return recording.close(outs)[0]
 

@@ -15,6 +15,7 @@ from functrans.core.evaluation import apply_equation, eval_jaxpr, stage
 from functrans.core.jaxpr import Equation, Jaxpr, Operation
 from functrans.core.rules import zeros_like
 from functrans.ops.calls import transposed_p
+from functrans.transforms.tangents import fill_zeros, without_zeros
 from functrans.transforms.transpose import transpose
 
 __all__ = ["forward_of", "jvp_from_vjp", "linearize_from_vjp"]
@@ -23,8 +24,8 @@ __all__ = ["forward_of", "jvp_from_vjp", "linearize_from_vjp"]
 def jvp_from_vjp(eqn: Equation, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Sequence[Any], list[Any]]:
     """The results and tangents of an equation whose primitive has a VJP rule, by transposing it."""
     outs = apply_equation(eqn, primals)
-    backward = _backward_program(eqn.operation, tuple([t is not None for t in tangents]))
-    given = [t for t in tangents if t is not None]
+    given, nonzeros = without_zeros(tangents)
+    backward = _backward_program(eqn.operation, nonzeros)
     return outs, eval_jaxpr(forward_of(backward, len(outs)), [*outs, *primals, *given])
 
 
@@ -33,8 +34,8 @@ def linearize_from_vjp(
 ) -> tuple[Sequence[Any], list[Any]]:
     """As `jvp_from_vjp`, with the transposition left to do."""
     outs = apply_equation(eqn, primals)
-    backward = _backward_program(eqn.operation, tuple([t is not None for t in tangents]))
-    given = [t for t in tangents if t is not None]
+    given, nonzeros = without_zeros(tangents)
+    backward = _backward_program(eqn.operation, nonzeros)
     return outs, list(transposed_p.bind(*outs, *primals, *given, jaxpr=backward, n_cts=len(outs)))
 
 
@@ -46,20 +47,20 @@ def forward_of(backward: Jaxpr, n_cts: int) -> Jaxpr:
     if all(nonzeros):
         return forward
     with stage("transpose", forward.in_avals) as recording:
-        outs = iter(eval_jaxpr(forward, recording.inputs()))
+        outs = fill_zeros(eval_jaxpr(forward, recording.inputs(), recording), nonzeros)
         avals = backward.in_avals[n_fixed:]
-        filled = [next(outs) if nonzero else zeros_like(aval) for aval, nonzero in zip(avals, nonzeros, strict=True)]
+        filled = [zeros_like(aval) if x is None else x for aval, x in zip(avals, outs, strict=True)]
         return recording.close(filled)[0]
 
 
-def _backward_program(operation: Operation, perturbed: tuple[bool, ...]) -> Jaxpr:
-    """The VJP rule as a program: from the results, the primals and the cotangents to cotangents of the perturbed."""
-    if perturbed not in operation.memo:
-        operation.memo[perturbed] = _record_backward(operation, perturbed)
-    return operation.memo[perturbed]
+def _backward_program(operation: Operation, nonzeros: tuple[bool, ...]) -> Jaxpr:
+    """The VJP rule as a program: from results, primals and cotangents to cotangents of the operands with a tangent."""
+    if nonzeros not in operation.memo:
+        operation.memo[nonzeros] = _record_backward(operation, nonzeros)
+    return operation.memo[nonzeros]
 
 
-def _record_backward(operation: Operation, perturbed: tuple[bool, ...]) -> Jaxpr:
+def _record_backward(operation: Operation, nonzeros: tuple[bool, ...]) -> Jaxpr:
     primitive: Any = operation.primitive
     outs, primals = operation.out_avals, operation.in_avals
     with stage(f"the VJP rule of {primitive.name!r}", [*outs, *primals, *outs]) as recording:
@@ -70,7 +71,7 @@ def _record_backward(operation: Operation, perturbed: tuple[bool, ...]) -> Jaxpr
             out, ct = out[0], ct[0]  # type: ignore[assignment]
         cts = primitive.vjp(ct, out, *rest[: len(primals)], **operation.params)
         cts = _checked(primitive.name, cts, primals)
-        return recording.close([x for x, wanted in zip(cts, perturbed, strict=True) if wanted])[0]
+        return recording.close([x for x, wanted in zip(cts, nonzeros, strict=True) if wanted])[0]
 
 
 def _checked(name: str, cts: Any, primals: Sequence[Any]) -> list[Any]:

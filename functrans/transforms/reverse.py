@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from functrans.core.evaluation import eval_jaxpr, stage
@@ -22,7 +23,7 @@ from functrans.core.jaxpr import Jaxpr, Literal, derived
 from functrans.core.rules import zeros_like
 from functrans.passes.pipeline import tidied
 from functrans.transforms.linearize import linearize
-from functrans.transforms.tangents import Nonzeros
+from functrans.transforms.tangents import Nonzeros, fill_zeros, without_zeros
 from functrans.transforms.transpose import transpose
 
 __all__ = ["gradient", "pull_back"]
@@ -47,11 +48,12 @@ def _gradient(jaxpr: Jaxpr, wrt: tuple[int, ...], with_value: bool) -> Jaxpr:
     with stage("gradient", jaxpr.in_avals) as recording:
         inputs = recording.inputs()
         lin = linearize(jaxpr, tuple([i in chosen for i in range(len(inputs))]))
-        results = eval_jaxpr(lin.primal, inputs)
+        results = eval_jaxpr(lin.primal, inputs, recording)
         residuals = lin.read_residuals(inputs, results)
         outs = results[: len(jaxpr.outs)]
         seed = [Literal(1, jaxpr.out_avals[0].strong)] + [None] * (len(outs) - 1)
-        cts = pull_back(lin.linear, lin.nonzeros, len(wrt), residuals, seed)
+        run = partial(eval_jaxpr, recording=recording)
+        cts = pull_back(lin.linear, lin.nonzeros, len(wrt), residuals, seed, run)
         grads = [zeros_like(jaxpr.in_avals[i]) if ct is None else ct for i, ct in zip(wrt, cts, strict=True)]
         program, _ = recording.close((outs if with_value else outs[1:]) + grads, intern=False)
     return tidied(program)
@@ -63,11 +65,19 @@ def pull_back(
     n_tangents: int,
     residuals: Sequence[Any],
     cts: Sequence[Any],
-    run: Callable[[Jaxpr, list[Any]], Sequence[Any]] = eval_jaxpr,
+    run: Callable[[Jaxpr, list[Any]], Sequence[Any]],
 ) -> list[Any]:
-    """The cotangents of the tangents of a linearized program, from those of its outputs; None is zero."""
-    cts = [ct for ct, nonzero in zip(cts, nonzeros, strict=True) if nonzero]
+    """The cotangents of the tangents of a linearized program, from those of its outputs; None is zero.
+
+    Args:
+        linear: the linear program, from `n_tangents` tangents and the residuals.
+        nonzeros: which outputs of the whole function it gives tangents of.
+        n_tangents: how many.
+        residuals: their values.
+        cts: the cotangents of all outputs.
+        run: what runs the transposed program.
+    """
+    given, nonzero_cts = without_zeros([ct for ct, nonzero in zip(cts, nonzeros, strict=True) if nonzero])
     is_linear = (True,) * n_tangents + (False,) * len(residuals)
-    transposed, given = transpose(linear, is_linear, tuple([ct is not None for ct in cts]))
-    outs = iter(run(transposed, [*residuals, *[ct for ct in cts if ct is not None]]))
-    return [next(outs) if nonzero else None for nonzero in given]
+    transposed, nonzero_outs = transpose(linear, is_linear, nonzero_cts)
+    return fill_zeros(run(transposed, [*residuals, *given]), nonzero_outs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from functrans.core.evaluation import Environment
@@ -10,9 +10,21 @@ from functrans.core.jaxpr import Equation
 from functrans.errors import MissingRuleError
 from functrans.ops.elementwise import add
 
-__all__ = ["Nonzeros", "add_tangents", "missing_derivative", "read_tangents"]
+__all__ = ["Nonzeros", "add_tangents", "fill_zeros", "missing_derivative", "read_tangents", "without_zeros"]
 
 Nonzeros = tuple[bool, ...]
+"""Which of some values have a tangent, or a cotangent, that is not zero."""
+
+
+def without_zeros(tangents: Sequence[Any]) -> tuple[list[Any], Nonzeros]:
+    """The tangents that are not zero, and which those are."""
+    return [t for t in tangents if t is not None], tuple([t is not None for t in tangents])
+
+
+def fill_zeros(given: Iterable[Any], nonzeros: Nonzeros) -> list[Any]:
+    """The inverse of `without_zeros`."""
+    remaining = iter(given)
+    return [next(remaining) if nonzero else None for nonzero in nonzeros]
 
 
 def read_tangents(tangents: Environment, atoms: Sequence[Any]) -> list[Any]:

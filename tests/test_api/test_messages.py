@@ -140,7 +140,7 @@ def test_tracer_that_escaped():
 
     ft.grad(leaky)(2.0)
     assert message(errors.UnexpectedTracerError, lambda: kept[0] * 2.0) == (
-        f"a tracer float64*[] was used after leaky had returned. It was made as a result at {line_of('LEAK')} "
+        f"a tracer float64[] was used after leaky had returned. It was made as a result at {line_of('LEAK')} "
         "(in leaky), and something outside of the function kept it. Return it from the function instead, or keep its "
         "value: functrans.concrete(x)."
     )
@@ -150,7 +150,7 @@ def test_argument_that_escaped():
     kept = []
     ft.grad(lambda x: kept.append(x) or x)(2.0)
     assert message(errors.UnexpectedTracerError, lambda: np.sin(kept[0])) == (
-        "a tracer float64*[] was used after <lambda> had returned. It was made as argument x of <lambda>, and "
+        "a tracer float64[] was used after <lambda> had returned. It was made as argument x of <lambda>, and "
         "something outside of the function kept it. Return it from the function instead, or keep its value: "
         "functrans.concrete(x)."
     )
@@ -175,7 +175,7 @@ def test_size_from_an_unknown_tracer():
         return np.zeros(3) * range(n)[0]  # SIZE
 
     assert message(errors.TracerIntegerConversionError, lambda: ft.jit(sized)(3)) == (
-        f"the value, as an index or a size, of a tracer int64*[] was asked at {line_of('SIZE')} (in sized), but it "
+        f"the value, as an index or a size, of a tracer int64[] was asked at {line_of('SIZE')} (in sized), but it "
         "depends on argument n of sized, which has no value while the program is recorded. Sizes and axes are part of "
         "the program: mark the argument static (static_argnums), or leave jit away: under grad alone the arguments "
         "are known."
@@ -184,7 +184,7 @@ def test_size_from_an_unknown_tracer():
 
 def test_item_of_an_unknown_tracer():
     text = message(errors.ConcretizationTypeError, lambda: ft.jit(lambda x: x.item())(1.0))
-    assert text.startswith("the value of a tracer float64*[] was asked at ")
+    assert text.startswith("the value of a tracer float64[] was asked at ")
     assert "but it depends on argument x of <lambda>, which has no value while the program is recorded." in text
 
 
@@ -199,7 +199,7 @@ def test_float_of_what_is_differentiated():
     def detached(x):
         return float(x * x)  # FLOAT
 
-    expected = DETACHED.format(kind="float", aval="float64*[]", line=line_of("FLOAT"), fun="detached")
+    expected = DETACHED.format(kind="float", aval="float64[]", line=line_of("FLOAT"), fun="detached")
     assert message(errors.DetachedTracerError, lambda: ft.grad(detached)(1.0)) == expected
 
 
@@ -207,7 +207,7 @@ def test_math_of_what_is_differentiated():
     def detached(x):
         return math.sin(x)  # MATH
 
-    expected = DETACHED.format(kind="float", aval="float64*[]", line=line_of("MATH"), fun="detached")
+    expected = DETACHED.format(kind="float", aval="float64[]", line=line_of("MATH"), fun="detached")
     assert message(errors.DetachedTracerError, lambda: ft.grad(detached)(1.0)) == expected
 
 
@@ -226,7 +226,7 @@ def test_array_of_tracers():
         return np.sum(np.array([x, x]))  # ARRAY
 
     assert message(errors.TracerArrayConversionError, lambda: ft.grad(detached)(1.0)) == (
-        f"a plain array was asked of a tracer float64*[] at {line_of('ARRAY')} (in detached): it would lose the "
+        f"a plain array was asked of a tracer float64[] at {line_of('ARRAY')} (in detached): it would lose the "
         "derivative. Stay in the program with functrans.numpy (stack([x, y]) in place of np.array([x, y]), take(a, x) "
         "in place of a[x]), or take the value alone: functrans.concrete(x)."
     )

@@ -1,6 +1,7 @@
 """Programs are kept for reuse, bounded in equations; a second call derives nothing."""
 
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 import functrans as ft
 from functrans import lax
-from functrans.core.jaxpr import cached_equations, clear_programs
+from functrans.core.aval import Aval
+from functrans.core.jaxpr import Jaxpr, Literal, cached_equations, clear_programs
+from functrans.core.params import Params
 from functrans.core.primitive import Primitive
 from functrans.core.rules import def_abstract, def_batch, def_impl, def_jvp
 from functrans.transforms.jvp import jvp
@@ -216,3 +219,33 @@ def test_the_same_bits_on_every_call() -> None:
     first = f(X)
     for _ in range(60):
         assert f(X).tobytes() == first.tobytes()
+
+
+def test_nested_gradients_do_not_leak(small_cache: int) -> None:
+    def outer(x: Any, n: int) -> Any:
+        return ft.grad(lambda y: np.sum(np.tanh(np.exp(y * np.ones(n)) + np.sin(y))) * x)(x)
+
+    for n in range(1, 40):
+        ft.grad(outer)(1.0, n)
+    gc.collect()
+    # Short programs are planned calls, which are kept apart.
+    alive = [jaxpr for jaxpr in gc.get_objects() if type(jaxpr) is Jaxpr and len(jaxpr) > 10]
+    assert sum([len(jaxpr) for jaxpr in alive]) <= 3 * small_cache
+
+
+def test_threads_intern_alike() -> None:
+    shapes = [(n, 7_919) for n in range(300)]
+    barrier = threading.Barrier(4)
+    found: list[list[object]] = []
+
+    def work() -> None:
+        barrier.wait()
+        found.append([(Aval(s, np.dtype("f4")), Params.of({"s": s}), Literal(float(s[0]) + 0.25)) for s in shapes])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for same in zip(*found, strict=True):
+        assert len({tuple(map(id, one)) for one in same}) == 1  # type: ignore[call-overload]

@@ -14,7 +14,7 @@ from functrans.core.aval import aval_of
 from functrans.core.recording import Recording
 from functrans.errors import NonConcreteBooleanIndexError, TracerIntegerConversionError
 from functrans.numpy import taking
-from functrans.numpy.indexing import getitem, iterate
+from functrans.numpy.indexing import getitem
 from functrans.numpy.selection import Selection
 
 X = np.arange(24.0).reshape(2, 3, 4)
@@ -169,11 +169,9 @@ def test_one_equation(index: Any) -> None:
 
 
 def test_iteration() -> None:
-    np.testing.assert_array_equal(
-        ft.grad(lambda x: np.sum(sum([row * i for i, row in enumerate(iterate(x))])))(X)[1], 1
-    )
+    np.testing.assert_array_equal(ft.grad(lambda x: np.sum(sum([row * i for i, row in enumerate(x)])))(X)[1], 1)
     with pytest.raises(TypeError, match="iteration over a 0-d array"):
-        ft.grad(lambda x: iterate(x))(1.0)
+        ft.grad(lambda x: iter(x))(1.0)
 
 
 def test_list_of_tracers() -> None:
