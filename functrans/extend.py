@@ -136,6 +136,7 @@ class ExtendedPrimitive:
         functools.update_wrapper(self, fun)
         self.fun = fun
         self.primitive = Primitive(_unused_name(name or str(getattr(fun, "__name__", type(fun).__name__))))
+        self.primitive.decorated = str(getattr(fun, "__name__", self.primitive.name))
         self._signature, self._defaults = _signature(fun)
         self._given_abstract: Rule | None = None
         self._found = functools.lru_cache(maxsize=1024)(self._probe)

@@ -323,3 +323,35 @@ def test_what_is_no_array() -> None:
     words = extend.primitive(lambda x: "one", name="words")
     with pytest.raises(TypeError, match="words must return an array"):
         ft.jit(words)(1.0)
+
+
+def test_a_rule_that_is_given_again() -> None:
+    @extend.primitive
+    def cubed_again(x: Any) -> Any:
+        return x**3
+
+    cubed_again.def_vjp(lambda ct, out, x: ct * x)
+    assert ft.grad(cubed_again)(2.0) == 2.0
+    cubed_again.def_vjp(lambda ct, out, x: ct * 3 * x**2)
+    assert ft.grad(cubed_again)(2.0) == 12.0
+
+
+def test_no_derivative_rule_names_the_decorator() -> None:
+    @extend.primitive
+    def ruleless(x: Any) -> Any:
+        return x
+
+    with pytest.raises(
+        MissingRuleError, match=r"Give it a JVP, @ruleless.def_jvp, or a VJP, @ruleless.def_vjp; one of"
+    ):
+        ft.grad(ruleless)(2.0)
+
+
+def test_an_empty_batch_without_a_batching_rule() -> None:
+    @extend.primitive
+    def row_sum(x: Any) -> Any:
+        return np.sum(x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert ft.vmap(row_sum)(np.ones((0, 3))).shape == (0,)

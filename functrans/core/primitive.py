@@ -62,10 +62,13 @@ class Primitive:
         self.batch: Rule | None = None
         self.absent: dict[str, str] = {}
         """Rules that the primitive has not, each with the reason (`{"transpose": "not linear"}`)."""
+        self.decorated: str | None = None
+        """The name of the function of which `functrans.extend.primitive` made it, if it did."""
         self.is_elementwise = False
         """Whether it works element by element, and its implementation broadcasts as NumPy does."""
         self.is_view = False
-        """Whether a result may share memory with an operand."""
+        """Whether a result may share memory with an operand; an implementation that returns a view must say so, or
+        results of `jit` would share memory with its arguments."""
         self._operations: WeakValueDictionary[tuple[Any, ...], Operation] = WeakValueDictionary()
         _registry[name] = self
 
@@ -106,6 +109,12 @@ class Primitive:
                 found = self._operations.setdefault((in_avals, frozen), fresh)
         return found
 
+    def remedy(self, rule: str, signature: str) -> str:
+        """What to write to give it a rule."""
+        if self.decorated is not None:
+            return f"@{self.decorated}.def_{rule}"
+        return f"functrans.extend.def_{rule}({self.name}_p, {signature})"
+
     def forget(self) -> None:
         """Let go of all that was derived from the rules: one of them has changed."""
         operations = list(self._operations.values())
@@ -136,10 +145,7 @@ class Primitive:
         return lambda *values: impl(*values, **params)
 
     def _missing(self, rule: str, what: str) -> str:
-        return (
-            f"primitive {self.name!r} has no {rule} rule ({what}). "
-            f"Give it one: `functrans.extend.def_{rule}({self.name}_p, rule)`."
-        )
+        return f"primitive {self.name!r} has no {rule} rule ({what}). Give it one: `{self.remedy(rule, 'rule')}`."
 
 
 def apply_operation(operation: Operation, operands: Sequence[Any]) -> Any:

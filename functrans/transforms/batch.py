@@ -117,7 +117,7 @@ def _loop(
         _warned.add(name)
         warnings.warn(
             f"primitive {name!r} has no batching rule: it runs once for each member of a batch. Give it one: "
-            f"functrans.extend.def_batch({name}_p, lambda size, operands, axes, **params: (outs, out_axes)).",
+            f"{eqn.primitive.remedy('batch', 'lambda size, operands, axes, **params: (outs, out_axes)')}.",
             stacklevel=2,
         )
     if size == 0:

@@ -44,6 +44,6 @@ def missing_derivative(eqn: Equation) -> MissingRuleError:
     name = eqn.primitive.name
     return MissingRuleError(
         f"primitive {name!r} has no derivative rule. Give it a JVP, "
-        f"functrans.extend.def_jvp({name}_p, lambda t, out, *primals: ...), or a VJP, "
-        f"functrans.extend.def_vjp({name}_p, lambda ct, out, *primals: ...); one of the two is enough."
+        f"{eqn.primitive.remedy('jvp', 'lambda t, out, *primals: ...')}, or a VJP, "
+        f"{eqn.primitive.remedy('vjp', 'lambda ct, out, *primals: ...')}; one of the two is enough."
     )

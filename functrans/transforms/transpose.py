@@ -109,7 +109,7 @@ def _transpose_equation(eqn: Equation, outs: list[Any], operands: list[Any]) -> 
         raise MissingRuleError(
             f"the function is not linear in what is transposed: primitive {primitive.name!r} has no transpose rule"
             f"{_because(primitive)}. If it is linear, give it one: "
-            f"functrans.extend.def_transpose({primitive.name}_p, lambda ct, *operands: ...)."
+            f"{primitive.remedy('transpose', 'lambda ct, *operands: ...')}."
         )
     ct = outs if primitive.multiple_results else outs[0]
     return primitive.transpose(ct, *operands, **eqn.params)

@@ -64,3 +64,14 @@ def test_concrete():
     assert seen == [{"p": {"x": 3.0}, "n": 1}]
     with pytest.raises(ft.errors.ConcretizationTypeError, match="the value of a tracer"):
         ft.jit(lambda x: ft.concrete(x))(1.0)
+
+
+def test_static_argument_that_does_not_exist():
+    with pytest.raises(ValueError, match="static_argnums=5 is out of range: <lambda> has 1 positional parameters"):
+        ft.make_jaxpr(lambda x: x, static_argnums=5)
+
+
+def test_constants_are_copies():
+    a = np.ones(20_000)
+    program = ft.make_jaxpr(lambda x: x * a)(2.0)
+    assert not np.shares_memory(program.consts[0], a)

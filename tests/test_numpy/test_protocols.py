@@ -198,3 +198,11 @@ def test_a_subclass_of_arrays_that_computes_otherwise_is_refused():
 def test_a_tracer_is_no_sequence_of_python_numbers():
     assert not hasattr(Tracer, "__array_interface__")
     assert not hasattr(Tracer, "__array_struct__")
+
+
+def test_known_tracers_as_sizes_and_axes():
+    def f(x, n):
+        return np.sum(x.reshape((n, -1)) * x.reshape(n, -1)) + np.sum(np.sum(x.reshape(2, 3), axis=(n - 1,)))
+
+    x = np.arange(6.0)
+    np.testing.assert_array_equal(ft.grad(f)(x, 2), 2 * x + 1)
