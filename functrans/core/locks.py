@@ -61,8 +61,10 @@ def _unlock_views(views: list[Array]) -> None:
     # A view can be writeable again only after its owner, which a recording around this one, or another thread's, may
     # still hold: then it waits for the next array to be unlocked.
     with _mutex:
-        pending = [array for array in [ref() for ref in _waiting] + views if array is not None]
-        _waiting[:] = [weakref.ref(array) for array in pending if not _made_writeable(array)]
+        _waiting.extend([weakref.ref(array) for array in views])
+        for _ in range(2):  # once more, since the owner may have been unlocked just before a view began to wait
+            pending = [array for array in [ref() for ref in _waiting] if array is not None]
+            _waiting[:] = [weakref.ref(array) for array in pending if not _made_writeable(array)]
 
 
 def _made_writeable(view: Array) -> bool:
