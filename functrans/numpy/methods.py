@@ -53,7 +53,12 @@ def _converted(x: Any, dtype: np.dtype[Any]) -> Any:
 def _reshape(self: Tracer, *shape: Any, order: str = "C", copy: Any = None) -> Any:
     """`numpy.ndarray.reshape`: the same elements in another shape, given as one argument or several."""
     new = shape[0] if len(shape) == 1 else shape
+    if type(new) is tuple and order == "C" and _INT.issuperset(map(type, new)):
+        return record_call(shapes.reshape_to, (self,), (new,))
     return call_planned(np.reshape, self, (new,) if order == "C" else (new, order), {})
+
+
+_INT = frozenset({int})
 
 
 def _transpose(self: Tracer, *axes: Any) -> Any:

@@ -177,7 +177,13 @@ def call_planned(function: Callable[..., Any], x: Tracer, rest: tuple[Any, ...],
 
 def _hold_ints(rest: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether the tuples among some arguments, axes and shapes, hold nothing but ints."""
-    return all([type(n) is int for x in (*rest, *kwargs.values()) if type(x) is tuple for n in x])
+    for x in (*rest, *kwargs.values()) if kwargs else rest:
+        if type(x) is tuple and not _INT.issuperset(map(type, x)):
+            return False
+    return True
+
+
+_INT = frozenset({int})
 
 
 PLANNED = frozenset({

@@ -96,6 +96,11 @@ def _reshape(x: Any, new_shape: tuple[int, ...]) -> Any:
     return reshape_array(strong(x), new_shape)
 
 
+def reshape_to(x: Any, new_shape: tuple[int, ...]) -> Any:
+    """The composition of `reshape`; one length may be -1."""
+    return _reshape(x, completed_shape(x.shape, new_shape))
+
+
 def _reshape_fortran(x: Any, new_shape: tuple[int, ...]) -> Any:
     backwards = permute(strong(x), range(x.ndim)[::-1])
     return permute(reshape_array(backwards, new_shape[::-1]), range(len(new_shape))[::-1])
