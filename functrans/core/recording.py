@@ -237,21 +237,22 @@ class Recording:
             )
         elif len(operands) == 1:
             inputs = (atom(operands[0]),)
+        elif len(operands) == 3:
+            inputs = (atom(operands[0]), atom(operands[1]), atom(operands[2]))
         else:
             inputs = tuple([x.atom if type(x) is Tracer and x.recording is self else atom(x) for x in operands])
         self.equations.append((operation, inputs))
         self.sources.append(self.source or caller())
-        first = self.n_results
-        if operation.single:
-            self.n_results = first + 1
+        first, outs = self.n_results, operation.out_avals
+        self.n_results = first + len(outs)
+        if len(outs) == 1:
             if self.starts is not None:
                 self.starts.append(first)
-            return Tracer(self, first, operation.out_avals[0])
+            result = Tracer(self, first, outs[0])
+            return result if operation.single else (result,)
         if self.starts is None:
             self.starts = list(range(first))
         self.starts.append(first)
-        outs = operation.out_avals
-        self.n_results = first + len(outs)
         return tuple([Tracer(self, first + i, aval) for i, aval in enumerate(outs)])
 
     def atom(self, x: Any) -> Atom:

@@ -21,7 +21,7 @@ from functrans.numpy.promotion import (
     same_dtype,
     strong,
 )
-from functrans.numpy.registry import COMPOSITIONS, as_operand, implements, lengths_of, record
+from functrans.numpy.registry import TERNARY, as_operand, implements, lengths_of, record
 from functrans.numpy.taking import nonzero
 from functrans.numpy.ufuncs import UFUNCS, ufunc_operands
 from functrans.ops.conversion import convert_element_type
@@ -67,7 +67,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     return record(_where, (condition, *ufunc_operands(None, (x, y))))
 
 
-COMPOSITIONS[np.where, 3] = _where
+TERNARY[np.where] = _where
 
 
 def _clip(x: Any, *rest: Any) -> Any:

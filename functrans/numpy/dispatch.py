@@ -77,6 +77,13 @@ def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static:
         )
     elif len(operands) == 1:
         avals = (aval_of(operands[0]),)
+    elif len(operands) == 3:
+        x, y, z = operands
+        avals = (
+            x.aval if type(x) is Tracer else aval_of(x),
+            y.aval if type(y) is Tracer else aval_of(y),
+            z.aval if type(z) is Tracer else aval_of(z),
+        )
     else:
         avals = tuple([x.aval if type(x) is Tracer else aval_of(x) for x in operands])
     operation, unpack = plan_of(function, avals, static)

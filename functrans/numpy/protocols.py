@@ -124,7 +124,7 @@ def _array_function(
     self: Tracer, function: Callable[..., Any], types: Sequence[type], args: Sequence[Any], kwargs: dict[str, Any]
 ) -> Any:
     for kind in types:
-        if kind is not Tracer and not issubclass(kind, np.ndarray):
+        if kind is not Tracer and kind is not np.ndarray and not issubclass(kind, np.ndarray):
             return NotImplemented
     return call_function(function, args, kwargs)
 

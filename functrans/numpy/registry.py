@@ -26,9 +26,9 @@ from functrans.ops.joining import concatenate
 from functrans.ops.shape import expand_dims
 
 __all__ = [
-    "COMPOSITIONS",
     "FUNCTIONS",
     "PLANNED",
+    "TERNARY",
     "as_operand",
     "axes_of",
     "axis_of",
@@ -50,8 +50,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """What records a call of a function of NumPy."""
 
-COMPOSITIONS: dict[tuple[Callable[..., Any], int], Callable[..., Any]] = {}
-"""The composition of primitives for a function with so many arguments, for calls that need no reading of them."""
+TERNARY: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""The composition of primitives for a function of three operands, for calls that need no reading of them."""
 
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "order": (None, "C", "K", "A"),
@@ -149,9 +149,10 @@ def call_function(function: Callable[..., Any], args: Sequence[Any], kwargs: dic
     """
     if function in PLANNED and args and type(args[0]) is Tracer:
         return call_planned(function, args[0], tuple(args[1:]), kwargs)
-    composition = None if kwargs else COMPOSITIONS.get((function, len(args)))
-    if composition is not None and _OPERANDS.issuperset(map(type, args)):
-        return record_call(composition, tuple(args))
+    if function in TERNARY and len(args) == 3 and not kwargs:
+        x, y, z = args
+        if type(x) in _OPERANDS and type(y) in _OPERANDS and type(z) in _OPERANDS:
+            return record_call(TERNARY[function], (x, y, z))
     entry = FUNCTIONS.get(function)
     if entry is None:
         module, name = getattr(function, "__module__", "numpy"), getattr(function, "__name__", repr(function))
