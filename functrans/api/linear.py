@@ -31,6 +31,7 @@ from functrans.transforms import jvp as forward
 from functrans.transforms.linearize import Linearized
 from functrans.transforms.linearize import linearize as linearize_program
 from functrans.transforms.reverse import pull_back
+from functrans.transforms.tangents import Nonzeros, fill_zeros, without_zeros
 from functrans.tree import TreeDef, flatten, structure, unflatten
 
 __all__ = ["jvp", "linear_transpose", "linearize", "vjp"]
@@ -75,13 +76,9 @@ def _jvp(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool) ->
     )
     nonzeros = tuple([i in wrt for i in range(len(values))])
     program, out_nonzeros = forward.jvp(jaxpr, nonzeros)
-    results = run_program(program, [*values, *[t for t in given if t is not None]])
+    results = run_program(program, [*values, *without_zeros(given)[0]])
     n_outs = out_tree.num_leaves
-    dots = iter(results[len(jaxpr.outs) :])
-    out_dots = [
-        next(dots) if nonzero else zero_tangent(aval)
-        for aval, nonzero in zip(jaxpr.out_avals, out_nonzeros, strict=True)
-    ]
+    out_dots = _output_tangents(results[len(jaxpr.outs) :], out_nonzeros, jaxpr.out_avals)
     out, out_dot = unflatten(out_tree, results[:n_outs]), unflatten(out_tree, out_dots[:n_outs])
     return (out, out_dot, aux(results[n_outs : len(jaxpr.outs)])) if has_aux else (out, out_dot)
 
@@ -90,6 +87,11 @@ def zero_tangent(aval: Aval) -> Any:
     """A zero tangent for the user: of dtype float0 for integers and booleans, which have no other."""
     zero = np.zeros(aval.shape, aval.dtype if aval.inexact else float0)
     return zero if aval.shape or not aval.inexact else zero[()]
+
+
+def _output_tangents(given: Sequence[Any], nonzeros: Nonzeros, avals: Sequence[Aval]) -> list[Any]:
+    """The tangents of all outputs, from those that are not zero."""
+    return [zero_tangent(aval) if t is None else t for t, aval in zip(fill_zeros(given, nonzeros), avals, strict=True)]
 
 
 def _outputs(fun: Callable[..., Any], has_aux: bool) -> Callable[[Any], tuple[list[Any], Any]]:
@@ -227,11 +229,8 @@ class _Point:
         try:
             given = _tangents(self.arguments, tangents)
             filled = [zero_tangent(self.arguments.avals[i]) if given[i] is None else given[i] for i in self.wrt]
-            dots = iter(run_program(self.lin.linear, [*filled, *self.residuals]))
-            outs = [
-                next(dots) if nonzero else zero_tangent(aval)
-                for aval, nonzero in zip(self.jaxpr.out_avals, self.lin.nonzeros, strict=True)
-            ]
+            dots = run_program(self.lin.linear, [*filled, *self.residuals])
+            outs = _output_tangents(dots, self.lin.nonzeros, self.jaxpr.out_avals)
             return unflatten(self.out_tree, outs[: self.out_tree.num_leaves])
         except Exception as error:
             raise hide_frames(error)  # noqa: B904  (it is the same error)

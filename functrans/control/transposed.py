@@ -11,7 +11,8 @@ from functrans.core.evaluation import eval_jaxpr
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.rules import def_batch, def_general_jvp, def_specialized_impl, def_transpose, zeros_like
 from functrans.ops.calls import transposed_p
-from functrans.transforms.batch import batch_to, stacked
+from functrans.ops.families import stacked
+from functrans.transforms.batch import batch_to
 from functrans.transforms.from_vjp import forward_of
 from functrans.transforms.jvp import jvp
 from functrans.transforms.tangents import fill_zeros, without_zeros

@@ -24,9 +24,10 @@ from functrans.ops.conversion import convert_element_type
 from functrans.ops.joining import split
 from functrans.ops.shape import squeeze
 
-__all__ = ["install_operators", "is_foreign"]
+__all__ = ["PLAIN_OPERANDS", "install_operators", "is_foreign"]
 
-_OPERANDS = frozenset({Tracer, np.ndarray, float, bool, complex})
+PLAIN_OPERANDS = frozenset({Tracer, np.ndarray, float, bool, complex})
+"""The types of operands that are recorded as they are. Python ints are not: they must fit the other's dtype."""
 
 
 def is_foreign(kind: type) -> bool:
@@ -44,7 +45,7 @@ def is_foreign(kind: type) -> bool:
 def _other(x: Tracer, y: Any, ufunc: np.ufunc) -> Any:
     """The other operand, ready to be recorded; NotImplemented where it has to decide itself."""
     kind = type(y)
-    if kind in _OPERANDS:
+    if kind in PLAIN_OPERANDS:
         return y
     if kind is int:
         return fitting(y, x.aval, ufunc) if x.aval.dtype.kind in "iu" or abs(y) >> 62 else y
@@ -62,11 +63,11 @@ def _operator(ufunc: np.ufunc) -> tuple[Callable[[Any, Any], Any], Callable[[Any
     function = ufunc_function(ufunc, TABLE[ufunc], weak=True)
 
     def method(x: Any, y: Any) -> Any:
-        other = y if type(y) in _OPERANDS else _other(x, y, ufunc)
+        other = y if type(y) in PLAIN_OPERANDS else _other(x, y, ufunc)
         return other if other is NotImplemented else record_call(function, (x, other))
 
     def reflected(x: Any, y: Any) -> Any:
-        other = y if type(y) in _OPERANDS else _other(x, y, ufunc)
+        other = y if type(y) in PLAIN_OPERANDS else _other(x, y, ufunc)
         return other if other is NotImplemented else record_call(function, (other, x))
 
     return method, reflected

@@ -17,7 +17,7 @@ from functrans.core.tracer import Tracer
 from functrans.errors import MissingRuleError, user_location
 from functrans.numpy.dispatch import record_call
 from functrans.numpy.linear import PRODUCT_UFUNCS
-from functrans.numpy.operators import is_foreign
+from functrans.numpy.operators import PLAIN_OPERANDS, is_foreign
 from functrans.numpy.promotion import strong
 from functrans.numpy.reductions import ACCUMULATORS, REDUCERS, accumulate, reduce
 from functrans.numpy.registry import FUNCTIONS, as_operand, call_function, lengths_of, refuse_out
@@ -33,11 +33,8 @@ UFUNCS.update(PRODUCT_UFUNCS)
 # ufuncs (NEP 13)
 
 
-_OURS = frozenset({Tracer, np.ndarray, float, bool, complex})
-
-
 def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    if method == "__call__" and not kwargs and type(inputs[0]) in _OURS and type(inputs[-1]) in _OURS:
+    if method == "__call__" and not kwargs and type(inputs[0]) in PLAIN_OPERANDS and type(inputs[-1]) in PLAIN_OPERANDS:
         function = UFUNCS.get(ufunc)
         if function is not None and len(inputs) <= 2:
             return record_call(function, inputs)

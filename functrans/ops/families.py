@@ -96,17 +96,15 @@ def batch_elementwise(primitive: Primitive) -> Callable[..., Any]:
 
 def align(size: int, operands: Sequence[Any], axes: Sequence[int | None], axis: int) -> list[Any]:
     """The operands with their batch axis at one place; those without one are broadcast."""
-    aligned = []
-    for x, have in zip(operands, axes, strict=True):
-        if have is not None:
-            aligned.append(moveaxis(x, have, axis))
-        else:
-            shape = (*x.shape[:axis], size, *x.shape[axis:])
-            if type(x) is Literal:
-                aligned.append(Literal(x.value, x.aval.with_shape(shape)))
-                continue
-            aligned.append(broadcast_in_dim(x, shape, [d for d in range(x.ndim + 1) if d != axis]))
-    return aligned
+    return [stacked(x, size, have, axis) for x, have in zip(operands, axes, strict=True)]
+
+
+def stacked(x: Any, size: int, have: int | None, wanted: int) -> Any:
+    """A value stacked along one axis, from one stacked along another or shared."""
+    if have is not None:
+        return moveaxis(x, have, wanted)
+    shape = (*x.shape[:wanted], size, *x.shape[wanted:])
+    return broadcast_in_dim(x, shape, [d for d in range(x.ndim + 1) if d != wanted])
 
 
 def constant_like(x: Any, value: Any) -> Literal:

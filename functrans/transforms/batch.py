@@ -23,8 +23,9 @@ from typing import Any
 from functrans.core.aval import Aval
 from functrans.core.evaluation import Environment, apply_equation, eval_jaxpr, stage
 from functrans.core.jaxpr import Equation, Jaxpr, Literal, derived
+from functrans.ops.families import stacked
 from functrans.ops.joining import concatenate
-from functrans.ops.shape import broadcast_in_dim, moveaxis, reshape
+from functrans.ops.shape import reshape
 from functrans.ops.slicing import index_in_dim
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import tidied
@@ -65,14 +66,6 @@ def _batch_to(jaxpr: Jaxpr, size: int, axes: Axes, out_axes: Axes) -> Jaxpr:
             for x, have, wanted in zip(results, given, out_axes, strict=True)
         ]
         return recording.close(outs)[0]
-
-
-def stacked(x: Any, size: int, have: int | None, wanted: int) -> Any:
-    """A value stacked along one axis, from one stacked along another or shared."""
-    if have is not None:
-        return moveaxis(x, have, wanted)
-    shape = (*x.shape[:wanted], size, *x.shape[wanted:])
-    return broadcast_in_dim(x, shape, [d for d in range(x.ndim + 1) if d != wanted])
 
 
 def _batch(jaxpr: Jaxpr, size: int, axes: Axes) -> tuple[Jaxpr, Axes]:
