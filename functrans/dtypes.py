@@ -11,12 +11,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["canonicalize_dtype", "finfo", "float0", "iinfo", "issubdtype", "result_type", "scalar_type_of"]
+__all__ = ["canonicalize_dtype", "finfo", "float0", "iinfo", "issubdtype", "opaque", "result_type", "scalar_type_of"]
 
 float0: np.dtype[Any] = np.dtype([("float0", np.void, 0)])
 """The dtype of the tangents and cotangents of integers and booleans: it holds nothing.
 
 It appears at the edge of the API only, in what `vjp` returns for an integer argument, as in JAX.
+"""
+
+opaque: np.dtype[Any] = np.dtype([("opaque", np.void, 1)])
+"""The dtype in the aval of a value that is not an array: what a loop of unknown length keeps for its derivative.
+
+Only primitives that carry programs make and read such values; no tangent belongs to them.
 """
 
 finfo = np.finfo

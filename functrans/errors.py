@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from types import CodeType, FrameType, TracebackType
 from typing import TypeVar
 
@@ -140,14 +141,15 @@ def user_location() -> str:
     return "an unknown line" if frame is None else describe_line(frame.f_code, frame.f_lasti)
 
 
-def describe_line(code: CodeType, lasti: int) -> str:
-    """`file.py:12 (in loss)` for an instruction of a code object."""
+def describe_line(code: CodeType, lasti: int, scopes: Sequence[str] = ()) -> str:
+    """`file.py:12 (in loss)` for an instruction of a code object, with the scopes that it is in."""
     line = code.co_firstlineno
     for start, end, number in code.co_lines():
         if start <= lasti < end and number is not None:
             line = number
             break
-    return f"{code.co_filename}:{line} (in {code.co_name})"
+    within = f", scope {'/'.join(scopes)}" if scopes else ""
+    return f"{code.co_filename}:{line} (in {code.co_name}{within})"
 
 
 def hide_frames(error: E) -> E:

@@ -15,7 +15,7 @@ import functrans as ft
 from functrans.core.check import check_jaxpr
 from functrans.core.primitive import registered_primitives
 from functrans.passes.pipeline import PASSES
-from functrans.transforms.batch import batch
+from functrans.transforms.batch import BatchAxis, batch
 from functrans.transforms.jvp import jvp
 from functrans.transforms.linearize import linearize
 from functrans.transforms.transpose import transpose
@@ -211,7 +211,7 @@ def test_programs_are_well_typed(case: Case) -> None:
         nonzeros = tuple([aval.inexact for aval in jaxpr.in_avals])
         axes = tuple([aval.ndim for aval in jaxpr.in_avals])
         if axes:
-            programs.append(batch(jaxpr, 3, axes)[0])
+            programs.append(batch(jaxpr, BatchAxis(3), axes)[0])
         if case.differentiable and any(nonzeros):
             programs.append(jvp(jaxpr, nonzeros)[0])
             lin = linearize(jaxpr, nonzeros)

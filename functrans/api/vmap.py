@@ -21,7 +21,7 @@ from functrans.api.execution import run_program
 from functrans.api.transformed import Transformed
 from functrans.core.aval import Aval
 from functrans.core.recording import UNKNOWN
-from functrans.transforms.batch import batch, batch_to
+from functrans.transforms.batch import BatchAxis, batch, batch_to
 from functrans.tree import TreeDef, broadcast_prefix, unflatten
 
 __all__ = ["vmap"]
@@ -70,8 +70,8 @@ class Vmapped(Transformed):
         jaxpr, values, out_tree, _ = record(members, known, lambda out: array_outputs(self.fun, out))
         values = [*arguments.values, *values[len(axes) :]]
         axes += [None] * (len(values) - len(axes))
-        wanted = self._axes_of_outputs(out_tree, batch(jaxpr, size, tuple(axes))[1], jaxpr.out_avals)
-        return unflatten(out_tree, run_program(batch_to(jaxpr, size, tuple(axes), wanted), values))
+        wanted = self._axes_of_outputs(out_tree, batch(jaxpr, BatchAxis(size), tuple(axes))[1], jaxpr.out_avals)
+        return unflatten(out_tree, run_program(batch_to(jaxpr, BatchAxis(size), tuple(axes), wanted), values))
 
     def _axes_of_inputs(self, arguments: Arguments, args: Any, kwargs: Any) -> list[int | None]:
         in_axes = self.options["in_axes"]

@@ -22,7 +22,7 @@ from functrans.ops.calls import call_p, jit_p
 from functrans.ops.shape import broadcast_in_dim_p
 from functrans.passes.pipeline import finalize
 
-__all__ = ["executable", "run"]
+__all__ = ["executable", "run", "run_inner"]
 
 _KEPT_BYTES = 32_768
 """Values up to this size are not worth letting go early."""
@@ -202,12 +202,10 @@ def _memory_owners(jaxpr: Jaxpr) -> Callable[[Atom], Any]:
     return lambda atom: owners.get(atom, atom) if type(atom) is int else atom
 
 
-def _run_inner(*avals: Aval, jaxpr: Jaxpr, **params: Any) -> Callable[..., Any]:
-    def run_inner(*values: Any) -> list[Any]:
-        return run(jaxpr, values)
-
-    return run_inner
+def run_inner(*avals: Aval, jaxpr: Jaxpr, **params: Any) -> Callable[..., Any]:
+    """The implementation of a primitive that is a call of the program that it carries."""
+    return lambda *values: run(jaxpr, values)
 
 
 for _primitive in (call_p, jit_p):
-    def_specialized_impl(_primitive, _run_inner)
+    def_specialized_impl(_primitive, run_inner)

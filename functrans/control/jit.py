@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from functrans.core.jaxpr import Jaxpr
-from functrans.core.rules import UndefinedPrimal, def_batch, def_general_jvp, def_linearize, def_transpose
+from functrans.core.rules import (
+    BatchAxis,
+    UndefinedPrimal,
+    def_general_jvp,
+    def_linearize,
+    def_program_batch,
+    def_transpose,
+)
 from functrans.ops.calls import jit_p
 from functrans.transforms.batch import batch
 from functrans.transforms.jvp import jvp
@@ -48,13 +55,13 @@ def _jit_transpose(cts: Sequence[Any], *operands: Any, jaxpr: Jaxpr, name: str) 
 
 
 def _jit_batch(
-    size: int, operands: Sequence[Any], axes: Sequence[int | None], *, jaxpr: Jaxpr, name: str
+    axis: BatchAxis, operands: Sequence[Any], axes: Sequence[int | None], *, jaxpr: Jaxpr, name: str
 ) -> tuple[Sequence[Any], Sequence[int | None]]:
-    program, out_axes = batch(jaxpr, size, tuple(axes))
+    program, out_axes = batch(jaxpr, axis, tuple(axes))
     return bind_jit(program, name, operands), out_axes
 
 
 def_general_jvp(jit_p, _jit_jvp)
 def_linearize(jit_p, _jit_linearize)
 def_transpose(jit_p, _jit_transpose)
-def_batch(jit_p, _jit_batch)
+def_program_batch(jit_p, _jit_batch)

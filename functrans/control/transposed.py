@@ -9,7 +9,14 @@ from functrans.backends.interpreter import run
 from functrans.core.aval import Aval
 from functrans.core.evaluation import eval_jaxpr
 from functrans.core.jaxpr import Jaxpr
-from functrans.core.rules import def_batch, def_general_jvp, def_specialized_impl, def_transpose, zeros_like
+from functrans.core.rules import (
+    BatchAxis,
+    def_general_jvp,
+    def_program_batch,
+    def_specialized_impl,
+    def_transpose,
+    zeros_like,
+)
 from functrans.ops.calls import transposed_p
 from functrans.ops.families import stacked
 from functrans.transforms.batch import batch_to
@@ -38,11 +45,11 @@ def _transpose(cts: Sequence[Any], *operands: Any, jaxpr: Jaxpr, n_cts: int) -> 
 
 
 def _batch(
-    size: int, operands: Sequence[Any], axes: Sequence[int | None], *, jaxpr: Jaxpr, n_cts: int
+    axis: BatchAxis, operands: Sequence[Any], axes: Sequence[int | None], *, jaxpr: Jaxpr, n_cts: int
 ) -> tuple[Sequence[Any], Sequence[int]]:
     n_fixed = len(jaxpr.in_avals) - n_cts
-    program = batch_to(jaxpr, size, (*axes[:n_fixed], *(0,) * n_cts), (0,) * len(jaxpr.outs))
-    tangents = [stacked(x, size, axis, 0) for x, axis in zip(operands[n_fixed:], axes[n_fixed:], strict=True)]
+    program = batch_to(jaxpr, axis, (*axes[:n_fixed], *(0,) * n_cts), (0,) * len(jaxpr.outs))
+    tangents = [stacked(x, axis.size, along, 0) for x, along in zip(operands[n_fixed:], axes[n_fixed:], strict=True)]
     outs = transposed_p.bind(*operands[:n_fixed], *tangents, jaxpr=program, n_cts=n_cts)
     return outs, (0,) * n_cts
 
@@ -50,4 +57,4 @@ def _batch(
 def_specialized_impl(transposed_p, _impl)
 def_general_jvp(transposed_p, _jvp)
 def_transpose(transposed_p, _transpose)
-def_batch(transposed_p, _batch)
+def_program_batch(transposed_p, _batch)

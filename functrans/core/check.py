@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from functrans.core.aval import Aval
-from functrans.core.jaxpr import Equation, Jaxpr, Literal
+from functrans.core.jaxpr import Equation, Jaxpr, Literal, jaxprs_in
 from functrans.core.printing import format_jaxpr
 from functrans.errors import JaxprTypeError
 
@@ -26,8 +26,8 @@ def check_jaxpr(jaxpr: Jaxpr) -> None:
         _check_inputs(jaxpr, eqn, number, defined)
         _check_results(jaxpr, eqn, number)
         for value in eqn.params.values():
-            if type(value) is Jaxpr:
-                check_jaxpr(value)
+            for inner in jaxprs_in(value):
+                check_jaxpr(inner)
         defined = eqn.outs.stop
     for atom in jaxpr.outs:
         if not _is_defined(jaxpr, atom, defined):

@@ -43,6 +43,7 @@ __all__ = [
     "derived",
     "intern_program",
     "interned",
+    "jaxprs_in",
     "literal_of",
 ]
 
@@ -126,7 +127,8 @@ def _literal_of(number: float) -> Literal:
 
 
 Atom = int | Literal
-Source = tuple[CodeType, int] | None
+Source = tuple[CodeType, int, tuple[str, ...]] | None
+"""The code and the instruction that asked for an equation, and the names of the scopes that it is in."""
 RawEquation = tuple["Operation", tuple[Atom, ...]]
 
 
@@ -148,7 +150,7 @@ class Operation:
         self.out_avals = out_avals
         self.single = not primitive.multiple_results
         self.effectful: bool = primitive.effectful or any(
-            [eqn.operation.effectful for value in params.values() for jaxpr in _jaxprs_in(value) for eqn in jaxpr.eqns]
+            [eqn.operation.effectful for value in params.values() for jaxpr in jaxprs_in(value) for eqn in jaxpr.eqns]
         )
         """Whether it does something besides computing its results, in itself or in a program that it carries."""
         self.memo: dict[Hashable, Any] = {}
@@ -340,7 +342,7 @@ def derived(jaxpr: Jaxpr, key: Hashable, make: Callable[[], T]) -> T:
         value = make()
     with _lock:
         value = memo.setdefault(key, value)  # another thread may have been first
-        for child in _jaxprs_in(value):
+        for child in jaxprs_in(value):
             _adopt(jaxpr, child)
     return value
 
@@ -434,9 +436,10 @@ def _release(family: _Family) -> None:
     _total -= family.weight
 
 
-def _jaxprs_in(value: Any) -> Iterator[Jaxpr]:
+def jaxprs_in(value: Any) -> Iterator[Jaxpr]:
+    """The programs in a value (a parameter of an equation, what was derived), in tuples too."""
     if type(value) is Jaxpr:
         yield value
     elif isinstance(value, tuple):
         for part in value:
-            yield from _jaxprs_in(part)
+            yield from jaxprs_in(part)

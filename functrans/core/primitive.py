@@ -64,6 +64,10 @@ class Primitive:
         """Rules that the primitive has not, each with the reason (`{"transpose": "not linear"}`)."""
         self.decorated: str | None = None
         """The name of the function of which `functrans.extend.primitive` made it, if it did."""
+        self.batches_programs = False
+        """Whether its batching rule takes a `BatchAxis` in the place of the size."""
+        self.is_call = False
+        """Whether all that is left of it in the final form is its parameter `jaxpr`, inlined on its operands."""
         self.is_elementwise = False
         """Whether it works element by element, and its implementation broadcasts as NumPy does."""
         self.is_view = False

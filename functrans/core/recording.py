@@ -17,7 +17,7 @@ import sys
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from types import CodeType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -55,10 +55,13 @@ _WEAK_FLOAT = aval_of(0.0)
 
 
 class _Staging(threading.local):
-    """The open staging recordings of this thread, outermost first: the only state of recording that is not explicit."""
+    """The open staging recordings of this thread, outermost first, and the names of the scopes that are open: the only
+    state of recording that is not explicit."""
 
     def __init__(self) -> None:
         self.stack: list[Recording] = []
+        self.scopes: tuple[str, ...] = ()
+        """The names of the open scopes, outermost first; messages show them."""
 
 
 _staging = _Staging()
@@ -134,6 +137,7 @@ class Recording:
         "equations",
         "known",
         "literals",
+        "masked",
         "n_inputs",
         "n_results",
         "name",
@@ -174,6 +178,8 @@ class Recording:
         self.sources: list[Source] = []
         self.source: Source = None
         """Where set, the line of the equations to come (a transformation keeps that of the equation it reads)."""
+        self.masked: set[Atom] = set()
+        """In a transposition: the cotangents that may be zero in places where a selection or an index put the zero."""
         self.n_results = 0
         self.starts: list[int] | None = None
         """The number of each equation's first result; None as long as every equation has one."""
@@ -415,7 +421,7 @@ class Recording:
 _internal_files: dict[str, bool] = {}
 
 
-def caller() -> tuple[CodeType, int] | None:
+def caller() -> Source:
     """The code and the instruction of the user that asked for the operation being recorded."""
     frame: Any = sys._getframe(3)  # whoever calls Recording.record is ours
     while frame is not None:
@@ -425,6 +431,6 @@ def caller() -> tuple[CodeType, int] | None:
         if internal is None:
             internal = _internal_files[filename] = is_internal(filename)
         if not internal:
-            return code, frame.f_lasti
+            return code, frame.f_lasti, _staging.scopes
         frame = frame.f_back
     return None

@@ -28,6 +28,8 @@ In a transpose rule an operand that is transposed has no value: it is an `Undefi
   that also gives residuals and a linear one that reads them.
 - `def_batch(foo_p, rule)`: `rule(size, operands, axes, **params) -> (outs, axes of outs)`, where `axes[i]` is the batch
   axis of operand i, or None.
+- `def_program_batch(foo_p, rule)`: the same for a primitive that carries a program, with a `BatchAxis` instead of the
+  size, to be handed on to `batch`.
 
 Where several are given, forward mode takes the first of: by operand, general, VJP; linearizing prefers a linearization,
 then the VJP. Rules work on tracers: they call other primitives' functions, on whatever their operands are.
@@ -35,8 +37,8 @@ then the VJP. Rules work on tracers: they call other primitives' functions, on w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
 
 from functrans.core.aval import Aval, HasAval
 from functrans.core.jaxpr import Literal
@@ -44,6 +46,7 @@ from functrans.core.primitive import Primitive
 from functrans.errors import MissingRuleError
 
 __all__ = [
+    "BatchAxis",
     "UndefinedPrimal",
     "declare_absent",
     "def_abstract",
@@ -55,6 +58,7 @@ __all__ = [
     "def_linear",
     "def_linearize",
     "def_multilinear",
+    "def_program_batch",
     "def_specialized_impl",
     "def_transpose",
     "def_vjp",
@@ -72,6 +76,13 @@ class UndefinedPrimal(HasAval):
 
     def __init__(self, aval: Aval) -> None:
         self.aval = aval
+
+
+class BatchAxis(NamedTuple):
+    """What a program is batched over: so many members, and a name under which they can be asked for."""
+
+    size: int
+    name: Hashable = None
 
 
 def zeros_like(x: Any) -> Literal:
@@ -176,6 +187,16 @@ def def_transpose(primitive: Primitive, rule: TransposeRule) -> None:
 def def_batch(primitive: Primitive, rule: Callable[..., Any]) -> None:
     """Give the batching rule: `rule(size, operands, axes, **params) -> (outs, axes of outs)`."""
     primitive.batch = rule
+    primitive.batches_programs = False
+    primitive.forget()
+
+
+def def_program_batch(primitive: Primitive, rule: Callable[..., Any]) -> None:
+    """Give the batching rule of a primitive that carries a program: `rule(axis, operands, axes, **params) -> (outs,
+    axes of outs)`, with the `BatchAxis` that `batch` takes.
+    """
+    primitive.batch = rule
+    primitive.batches_programs = True
     primitive.forget()
 
 

@@ -17,12 +17,14 @@ def _program_results(*avals: Aval, jaxpr: Jaxpr, **params: Any) -> tuple[Aval, .
 
 
 call_p = Primitive("call", multiple_results=True)
+call_p.is_call = True
 """A program as one equation, so that recording it is cheap. Every transformation and pass begins by inlining it."""
 def_abstract(call_p, _program_results)
 for _rule in ("jvp", "transpose", "batch"):
     declare_absent(call_p, _rule, "it is inlined before any transformation")
 
 jit_p = Primitive("jit", multiple_results=True)
+jit_p.is_call = True
 """A call of a jitted function: stays a call, with its name, until a backend compiles the program."""
 def_abstract(jit_p, _program_results)
 

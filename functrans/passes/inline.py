@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Atom, Jaxpr, derived, interned
 from functrans.core.primitive import Primitive
-from functrans.ops.calls import call_p, jit_p
+from functrans.ops.calls import call_p
 from functrans.ops.conversion import convert_element_type_p
 from functrans.passes.literals import fold_literals
 
@@ -15,28 +17,36 @@ __all__ = ["inline", "inline_all"]
 
 def inline(jaxpr: Jaxpr) -> Jaxpr:
     """The program with every `call` inlined: the form in which programs are transformed and printed."""
-    return derived(jaxpr, "inline", lambda: interned(_inline(jaxpr, (call_p,))))
+    return derived(jaxpr, "inline", lambda: interned(_inline(jaxpr, _is_plain_call)))
 
 
 def inline_all(jaxpr: Jaxpr) -> Jaxpr:
-    """The program with every `call` and `jit` inlined: the form that a backend gets."""
-    return _inline(jaxpr, (call_p, jit_p))
+    """The program with everything inlined that is a call (`jit`, custom rules): the form that a backend gets."""
+    return _inline(jaxpr, _is_any_call)
 
 
-def _inline(jaxpr: Jaxpr, primitives: tuple[Primitive, ...]) -> Jaxpr:
-    if not any([eqn.primitive in primitives for eqn in jaxpr.eqns]):
+def _is_plain_call(primitive: Primitive) -> bool:
+    return primitive is call_p
+
+
+def _is_any_call(primitive: Primitive) -> bool:
+    return primitive.is_call
+
+
+def _inline(jaxpr: Jaxpr, chosen: Callable[[Primitive], bool]) -> Jaxpr:
+    if not any([chosen(eqn.primitive) for eqn in jaxpr.eqns]):
         return jaxpr
     builder = Builder(jaxpr.in_avals)
     inputs: list[Atom] = [-1 - i for i in range(len(jaxpr.in_avals))]
-    return builder.build(_copy_into(builder, jaxpr, inputs, primitives))
+    return builder.build(_copy_into(builder, jaxpr, inputs, chosen))
 
 
-def _copy_into(builder: Builder, jaxpr: Jaxpr, inputs: list[Atom], primitives: tuple[Primitive, ...]) -> list[Atom]:
+def _copy_into(builder: Builder, jaxpr: Jaxpr, inputs: list[Atom], chosen: Callable[[Primitive], bool]) -> list[Atom]:
     env = Environment(inputs)
     for eqn in jaxpr.eqns:
         operands = env.read_all(eqn.inputs)
-        if eqn.primitive in primitives:
-            env.write(_copy_into(builder, eqn.params["jaxpr"], operands, primitives))
+        if chosen(eqn.primitive):
+            env.write(_copy_into(builder, eqn.params["jaxpr"], operands, chosen))
         elif (literal := fold_literals(eqn, operands)) is not None:
             env.write([literal])
         elif eqn.primitive is convert_element_type_p and eqn.in_avals[0].dtype == eqn.out_avals[0].dtype:

@@ -5,9 +5,9 @@ share it. The rules of the primitives say how to compute on stacks with one oper
 
 >>> import numpy as np
 >>> import functrans as ft
->>> from functrans.transforms.batch import batch
+>>> from functrans.transforms.batch import BatchAxis, batch
 >>> program = ft.make_jaxpr(lambda x: ft.lax.reduce_sum(ft.lax.sin(x), (0,)))(np.ones(3)).jaxpr
->>> batch(program, 5, (1,))
+>>> batch(program, BatchAxis(5), (1,))
 ({ lambda ; a:f64[3,5]. let
     b:f64[3,5] = sin a
     c:f64[5] = reduce_sum[axes=(0,)] b
@@ -23,6 +23,7 @@ from typing import Any
 from functrans.core.aval import Aval
 from functrans.core.evaluation import Environment, apply_equation, eval_jaxpr, stage
 from functrans.core.jaxpr import Equation, Jaxpr, Literal, derived
+from functrans.core.rules import BatchAxis
 from functrans.ops.families import stacked
 from functrans.ops.joining import concatenate
 from functrans.ops.shape import reshape
@@ -30,48 +31,48 @@ from functrans.ops.slicing import index_in_dim
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import tidied
 
-__all__ = ["Axes", "batch", "batch_to"]
+__all__ = ["Axes", "BatchAxis", "batch", "batch_to"]
 
 Axes = tuple[int | None, ...]
 
 
-def batch(jaxpr: Jaxpr, size: int, axes: Axes) -> tuple[Jaxpr, Axes]:
+def batch(jaxpr: Jaxpr, axis: BatchAxis, axes: Axes) -> tuple[Jaxpr, Axes]:
     """The program on stacked inputs.
 
     Args:
         jaxpr: the program.
-        size: how many members the batch has.
+        axis: how many members the batch has, and its name.
         axes: along which axis each input is stacked; None where it is shared.
 
     Returns:
         The program, and the axis along which each output is stacked.
     """
-    return derived(jaxpr, ("batch", size, axes), lambda: _batch(inline(jaxpr), size, axes))
+    return derived(jaxpr, ("batch", axis, axes), lambda: _batch(inline(jaxpr), axis, axes))
 
 
-def batch_to(jaxpr: Jaxpr, size: int, axes: Axes, out_axes: Axes) -> Jaxpr:
+def batch_to(jaxpr: Jaxpr, axis: BatchAxis, axes: Axes, out_axes: Axes) -> Jaxpr:
     """The program on stacked inputs, with its outputs stacked along the given axes.
 
     An output for which None is given must not depend on a stacked input.
     """
-    return derived(jaxpr, ("batch_to", size, axes, out_axes), lambda: _batch_to(jaxpr, size, axes, out_axes))
+    return derived(jaxpr, ("batch_to", axis, axes, out_axes), lambda: _batch_to(jaxpr, axis, axes, out_axes))
 
 
-def _batch_to(jaxpr: Jaxpr, size: int, axes: Axes, out_axes: Axes) -> Jaxpr:
-    program, given = batch(jaxpr, size, axes)
+def _batch_to(jaxpr: Jaxpr, axis: BatchAxis, axes: Axes, out_axes: Axes) -> Jaxpr:
+    program, given = batch(jaxpr, axis, axes)
     with stage("batch", program.in_avals) as recording:
         results = eval_jaxpr(program, recording.inputs(), recording)
         outs = [
-            x if wanted is None else stacked(x, size, have, wanted)
+            x if wanted is None else stacked(x, axis.size, have, wanted)
             for x, have, wanted in zip(results, given, out_axes, strict=True)
         ]
         return recording.close(outs)[0]
 
 
-def _batch(jaxpr: Jaxpr, size: int, axes: Axes) -> tuple[Jaxpr, Axes]:
+def _batch(jaxpr: Jaxpr, axis: BatchAxis, axes: Axes) -> tuple[Jaxpr, Axes]:
     avals = [
-        aval if axis is None else aval.with_shape((*aval.shape[:axis], size, *aval.shape[axis:]))
-        for aval, axis in zip(jaxpr.in_avals, axes, strict=True)
+        aval if along is None else aval.with_shape((*aval.shape[:along], axis.size, *aval.shape[along:]))
+        for aval, along in zip(jaxpr.in_avals, axes, strict=True)
     ]
     with stage("batch", avals) as recording:
         env, axis_of = Environment(recording.inputs()), Environment(axes)
@@ -79,7 +80,7 @@ def _batch(jaxpr: Jaxpr, size: int, axes: Axes) -> tuple[Jaxpr, Axes]:
             recording.source = eqn.source
             operands = env.read_all(eqn.inputs)
             operand_axes = [axis_of.read(x) if type(x) is int else None for x in eqn.inputs]
-            outs, out_axes = _batch_equation(eqn, size, operands, operand_axes)
+            outs, out_axes = _batch_equation(eqn, axis, operands, operand_axes)
             env.write(outs)
             axis_of.write(out_axes)
         given = tuple([axis_of.read(x) if type(x) is int else None for x in jaxpr.outs])
@@ -88,14 +89,15 @@ def _batch(jaxpr: Jaxpr, size: int, axes: Axes) -> tuple[Jaxpr, Axes]:
 
 
 def _batch_equation(
-    eqn: Equation, size: int, operands: list[Any], axes: list[int | None]
+    eqn: Equation, axis: BatchAxis, operands: list[Any], axes: list[int | None]
 ) -> tuple[Sequence[Any], Sequence[int | None]]:
-    if all([axis is None for axis in axes]):
+    if all([along is None for along in axes]):
         return apply_equation(eqn, operands), [None] * len(eqn.outs)
     if eqn.primitive.batch is None:
-        return _loop(eqn, size, operands, axes)
-    outs, out_axes = eqn.primitive.batch(size, operands, axes, **eqn.params)
-    return (outs, out_axes) if eqn.primitive.multiple_results else ([outs], [out_axes])
+        return _loop(eqn, axis.size, operands, axes)
+    primitive = eqn.primitive
+    outs, out_axes = primitive.batch(axis if primitive.batches_programs else axis.size, operands, axes, **eqn.params)
+    return (outs, out_axes) if primitive.multiple_results else ([outs], [out_axes])
 
 
 _warned: set[str] = set()

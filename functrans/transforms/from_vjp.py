@@ -15,7 +15,7 @@ from functrans.core.evaluation import apply_equation, eval_jaxpr, stage
 from functrans.core.jaxpr import Equation, Jaxpr, Operation
 from functrans.core.rules import zeros_like
 from functrans.ops.calls import transposed_p
-from functrans.transforms.tangents import fill_zeros, without_zeros
+from functrans.transforms.tangents import without_zeros
 from functrans.transforms.transpose import transpose
 
 __all__ = ["forward_of", "jvp_from_vjp", "linearize_from_vjp"]
@@ -43,14 +43,7 @@ def forward_of(backward: Jaxpr, n_cts: int) -> Jaxpr:
     """The transpose of a program in its last inputs: from the other inputs and a tangent for each output."""
     n_fixed = len(backward.in_avals) - n_cts
     linear = (False,) * n_fixed + (True,) * n_cts
-    forward, nonzeros = transpose(backward, linear, (True,) * len(backward.outs))
-    if all(nonzeros):
-        return forward
-    with stage("transpose", forward.in_avals) as recording:
-        outs = fill_zeros(eval_jaxpr(forward, recording.inputs(), recording), nonzeros)
-        avals = backward.in_avals[n_fixed:]
-        filled = [zeros_like(aval) if x is None else x for aval, x in zip(avals, outs, strict=True)]
-        return recording.close(filled)[0]
+    return transpose(backward, linear, (True,) * len(backward.outs), instantiate=True)[0]
 
 
 def _backward_program(operation: Operation, nonzeros: tuple[bool, ...]) -> Jaxpr:

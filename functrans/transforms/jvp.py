@@ -28,25 +28,26 @@ from functrans.core.jaxpr import Equation, Jaxpr, derived
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import tidied
 from functrans.transforms.from_vjp import jvp_from_vjp
-from functrans.transforms.tangents import Nonzeros, add_tangents, missing_derivative, read_tangents
+from functrans.transforms.tangents import Nonzeros, add_tangents, instantiated, missing_derivative, read_tangents
 
 __all__ = ["jvp", "jvp_equation"]
 
 
-def jvp(jaxpr: Jaxpr, nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
+def jvp(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros = ()) -> tuple[Jaxpr, Nonzeros]:
     """The program that computes outputs and tangents.
 
     Args:
         jaxpr: the program.
         nonzeros: which inputs have a tangent; the others' is zero.
+        instantiate: of which outputs a tangent is wanted even if it is zero; of none if not given.
 
     Returns:
         A program (inputs, then the tangents given) to (outputs, then the tangents of some), and which outputs have one.
     """
-    return derived(jaxpr, ("jvp", nonzeros), lambda: _jvp(inline(jaxpr), nonzeros))
+    return derived(jaxpr, ("jvp", nonzeros, instantiate), lambda: _jvp(inline(jaxpr), nonzeros, instantiate))
 
 
-def _jvp(jaxpr: Jaxpr, nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
+def _jvp(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
     tangent_avals = [aval.strong for aval, nonzero in zip(jaxpr.in_avals, nonzeros, strict=True) if nonzero]
     with stage("jvp", [*jaxpr.in_avals, *tangent_avals]) as recording:
         tracers = recording.inputs()
@@ -58,7 +59,7 @@ def _jvp(jaxpr: Jaxpr, nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
             outs, outs_dot = jvp_equation(eqn, primals.read_all(eqn.inputs), read_tangents(tangents, eqn.inputs))
             primals.write(outs)
             tangents.write(outs_dot)
-        outs_dot = read_tangents(tangents, jaxpr.outs)
+        outs_dot = instantiated(read_tangents(tangents, jaxpr.outs), instantiate, jaxpr.out_avals)
         outs = primals.read_all(jaxpr.outs) + [t for t in outs_dot if t is not None]
         program, _ = recording.close(outs, intern=False)
     return tidied(program), tuple([t is not None for t in outs_dot])

@@ -32,7 +32,7 @@ from functrans.passes.pipeline import tidied
 from functrans.transforms.from_vjp import linearize_from_vjp
 from functrans.transforms.jvp import jvp_equation
 from functrans.transforms.residuals import spare_residuals
-from functrans.transforms.tangents import Nonzeros, read_tangents
+from functrans.transforms.tangents import Nonzeros, instantiated, read_tangents
 
 __all__ = ["Linearized", "linearize"]
 
@@ -57,21 +57,24 @@ class Linearized(NamedTuple):
         return [outs[place] if place >= 0 else inputs[-1 - place] for place in self.residuals]
 
 
-def linearize(jaxpr: Jaxpr, nonzeros: Nonzeros) -> Linearized:
+def linearize(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros = ()) -> Linearized:
     """Split a program's derivative into what can be computed before the tangents are known, and the rest.
 
     Args:
         jaxpr: the program.
         nonzeros: which inputs have a tangent; the others' is zero.
+        instantiate: of which outputs a tangent is wanted even if it is zero; of none if not given.
     """
-    return derived(jaxpr, ("linearize", nonzeros), lambda: _linearize(inline(jaxpr), nonzeros))
+    key = ("linearize", nonzeros, instantiate)
+    return derived(jaxpr, key, lambda: _linearize(inline(jaxpr), nonzeros, instantiate))
 
 
-def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros) -> Linearized:
+def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros) -> Linearized:
     tangent_avals = [aval.strong for aval, nonzero in zip(jaxpr.in_avals, nonzeros, strict=True) if nonzero]
     with stage("linearize", jaxpr.in_avals) as primal:
         with Recording("linearize", tangent_avals, [UNKNOWN] * len(tangent_avals), literals=True) as linear:
             outs, outs_dot = _walk(jaxpr, nonzeros, primal, linear)
+            outs_dot = instantiated(outs_dot, instantiate, jaxpr.out_avals)
             linear_program, values = linear.close([t for t in outs_dot if t is not None], intern=False)
         linear_program, kept = drop_unused_inputs(tidied(linear_program), len(tangent_avals))
         primal_program, _ = primal.close(outs + [values[i] for i in kept], intern=False)

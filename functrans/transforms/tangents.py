@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from functrans.core.aval import Aval
 from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Equation
+from functrans.core.rules import zeros_like
 from functrans.errors import MissingRuleError
 from functrans.ops.elementwise import add
 
-__all__ = ["Nonzeros", "add_tangents", "fill_zeros", "missing_derivative", "read_tangents", "without_zeros"]
+__all__ = [
+    "Nonzeros",
+    "add_tangents",
+    "fill_zeros",
+    "instantiated",
+    "missing_derivative",
+    "read_tangents",
+    "without_zeros",
+]
 
 Nonzeros = tuple[bool, ...]
 """Which of some values have a tangent, or a cotangent, that is not zero."""
@@ -25,6 +35,16 @@ def fill_zeros(given: Iterable[Any], nonzeros: Nonzeros) -> list[Any]:
     """The inverse of `without_zeros`."""
     remaining = iter(given)
     return [next(remaining) if nonzero else None for nonzero in nonzeros]
+
+
+def instantiated(tangents: list[Any], wanted: Nonzeros, avals: Sequence[Aval]) -> list[Any]:
+    """The tangents, with zeros in the place of those that are wanted and None. Integers never have one."""
+    if not wanted:
+        return tangents
+    return [
+        zeros_like(aval) if t is None and is_wanted and aval.inexact else t
+        for t, is_wanted, aval in zip(tangents, wanted, avals, strict=True)
+    ]
 
 
 def read_tangents(tangents: Environment, atoms: Sequence[Any]) -> list[Any]:

@@ -25,18 +25,21 @@ from functrans.core.rules import UndefinedPrimal
 from functrans.errors import MissingRuleError
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import tidied
-from functrans.transforms.tangents import Nonzeros, add_tangents
+from functrans.transforms.tangents import Nonzeros, add_tangents, instantiated
 
 __all__ = ["transpose"]
 
 
-def transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
+def transpose(
+    jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros, instantiate: bool = False
+) -> tuple[Jaxpr, Nonzeros]:
     """The transpose of a program in some of its inputs.
 
     Args:
         jaxpr: the program.
         linear: which inputs it is linear in.
         nonzeros: which outputs have a cotangent; the others' is zero.
+        instantiate: whether the cotangents of all linear inputs are wanted, even those that are zero.
 
     Returns:
         A program from the inputs that are not linear, then the cotangents given, to the cotangents of some of the
@@ -45,10 +48,11 @@ def transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros) -> tup
     Raises:
         MissingRuleError: if a linear input goes into a primitive without a transpose rule: the program is not linear.
     """
-    return derived(jaxpr, ("transpose", linear, nonzeros), lambda: _transpose(inline(jaxpr), linear, nonzeros))
+    key = ("transpose", linear, nonzeros, instantiate)
+    return derived(jaxpr, key, lambda: _transpose(inline(jaxpr), linear, nonzeros, instantiate))
 
 
-def _transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
+def _transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros, instantiate: bool) -> tuple[Jaxpr, Nonzeros]:
     fixed_avals = [aval for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True) if not is_linear]
     ct_avals = [aval.strong for aval, nonzero in zip(jaxpr.out_avals, nonzeros, strict=True) if nonzero]
     with stage("transpose", [*fixed_avals, *ct_avals]) as recording:
@@ -61,6 +65,8 @@ def _transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros) -> tu
         env = _run_fixed_part(jaxpr, inputs, recording)
         cts = _backward(jaxpr, env, _seed(jaxpr, nonzeros, given), recording)
         outs = [cts.get(-1 - i) for i, is_linear in enumerate(linear) if is_linear]
+        avals = [aval for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True) if is_linear]
+        outs = instantiated(outs, (instantiate,) * len(outs), avals)
         program, _ = recording.close([ct for ct in outs if ct is not None], intern=False)
     return tidied(program), tuple([ct is not None for ct in outs])
 

@@ -10,7 +10,7 @@ import functrans as ft
 from functrans import lax
 from functrans.core.primitive import Primitive
 from functrans.core.rules import def_abstract, def_impl, def_jvp
-from functrans.transforms.batch import batch, batch_to
+from functrans.transforms.batch import BatchAxis, batch, batch_to
 
 X = np.arange(6.0).reshape(2, 3)
 
@@ -21,12 +21,12 @@ def program(f: Any, *args: Any) -> Any:
 
 def test_the_number_of_equations_does_not_depend_on_the_size() -> None:
     jaxpr = program(lambda x, y: lax.reduce_sum(lax.mul(lax.sin(x), y), (0,)), X[0], X[0])
-    assert len(batch(jaxpr, 2, (0, 0))[0]) == len(batch(jaxpr, 1000, (0, 0))[0])
+    assert len(batch(jaxpr, BatchAxis(2), (0, 0))[0]) == len(batch(jaxpr, BatchAxis(1000), (0, 0))[0])
 
 
 def test_what_is_shared_is_computed_once() -> None:
     jaxpr = program(lambda x, y: lax.mul(lax.sin(x), lax.cos(y)), X[0], X[0])
-    batched, axes = batch(jaxpr, 2, (0, None))
+    batched, axes = batch(jaxpr, BatchAxis(2), (0, None))
     assert axes == (0,)
     (cos,) = [eqn for eqn in batched.eqns if eqn.primitive.name == "cos"]
     assert cos.out_avals[0].shape == (3,)
@@ -34,10 +34,10 @@ def test_what_is_shared_is_computed_once() -> None:
 
 def test_outputs_that_are_shared() -> None:
     jaxpr = program(lambda x, y: (x, lax.sin(y), 1.0), X[0], X[0])
-    batched, axes = batch(jaxpr, 2, (1, None))
+    batched, axes = batch(jaxpr, BatchAxis(2), (1, None))
     assert axes == (1, None, None)
     assert [aval.shape for aval in batched.out_avals] == [(3, 2), (3,), ()]
-    wanted = batch_to(jaxpr, 2, (1, None), (0, 1, 0))
+    wanted = batch_to(jaxpr, BatchAxis(2), (1, None), (0, 1, 0))
     assert [aval.shape for aval in wanted.out_avals] == [(2, 3), (3, 2), (2,)]
 
 
@@ -70,7 +70,7 @@ def test_derivatives_of_batches_and_batches_of_derivatives() -> None:
 
 
 def test_calls_stay_calls() -> None:
-    batched, _ = batch(program(ft.jit(lambda x: lax.sin(x)), X[0]), 2, (0,))
+    batched, _ = batch(program(ft.jit(lambda x: lax.sin(x)), X[0]), BatchAxis(2), (0,))
     assert [eqn.primitive.name for eqn in batched.eqns] == ["jit"]
 
 
