@@ -11,10 +11,20 @@ To read how it works, in this order: `core/jaxpr.py` (a program is a value), `co
 `transforms/tangents.py`, `jvp.py`, `linearize.py`, `transpose.py` and `batch.py`. `docs/core.md` says what to look for.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from functrans import (
+    ad_checkpoint,
+    checkpoint_policies,
     control,  # noqa: F401  (gives the primitives that carry a program their rules)
+    core,
+    custom_batching,
+    custom_derivatives,
+    debug,
     dtypes,
     errors,
+    experimental,
     extend,
     lax,
     numpy,
@@ -23,10 +33,19 @@ from functrans import (
 )
 from functrans.api import (
     ShapeDtypeStruct,
+    checkpoint,
+    clear_caches,
+    closure_convert,
     concrete,
+    custom_gradient,
+    custom_jvp,
+    custom_vjp,
+    disable_jit,
+    ensure_compile_time_eval,
     eval_shape,
     grad,
     hessian,
+    io_callback,
     jacfwd,
     jacrev,
     jit,
@@ -34,24 +53,72 @@ from functrans.api import (
     linear_transpose,
     linearize,
     make_jaxpr,
+    named_call,
+    named_scope,
+    pure_callback,
     value_and_grad,
     vjp,
     vmap,
 )
-from functrans.config import config
+from functrans.config import config, debug_infs, debug_key_reuse, debug_nans
+
+if TYPE_CHECKING:
+    from functrans import data, drawing, io, nn, optim, random, sparse
+    from functrans.drawing import draw
 
 __version__ = "0.1.0"
 
+remat = checkpoint
+
+_ON_DEMAND = {"data", "drawing", "io", "nn", "optim", "random", "sparse"}
+"""Modules that are imported when they are first asked for, since not every program needs them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_DEMAND:
+        return import_module(f"functrans.{name}")
+    if name == "draw":
+        return import_module("functrans.drawing").draw
+    raise AttributeError(f"module 'functrans' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND, "draw"})
+
+
 __all__ = [
     "ShapeDtypeStruct",
+    "ad_checkpoint",
+    "checkpoint",
+    "checkpoint_policies",
+    "clear_caches",
+    "closure_convert",
     "concrete",
     "config",
+    "core",
+    "custom_derivatives",
+    "custom_gradient",
+    "custom_jvp",
+    "custom_vjp",
+    "custom_batching",
+    "data",
+    "debug",
+    "debug_infs",
+    "debug_key_reuse",
+    "debug_nans",
+    "disable_jit",
+    "draw",
+    "drawing",
     "dtypes",
+    "ensure_compile_time_eval",
     "errors",
     "eval_shape",
+    "experimental",
     "extend",
     "grad",
     "hessian",
+    "io",
+    "io_callback",
     "jacfwd",
     "jacrev",
     "jit",
@@ -60,7 +127,15 @@ __all__ = [
     "linear_transpose",
     "linearize",
     "make_jaxpr",
+    "named_call",
+    "named_scope",
+    "nn",
     "numpy",
+    "optim",
+    "pure_callback",
+    "random",
+    "sparse",
+    "remat",
     "tree",
     "tree_util",
     "value_and_grad",

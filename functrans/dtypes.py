@@ -11,7 +11,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["canonicalize_dtype", "finfo", "float0", "iinfo", "issubdtype", "opaque", "result_type", "scalar_type_of"]
+__all__ = [
+    "canonicalize_dtype",
+    "finfo",
+    "float0",
+    "iinfo",
+    "is_differentiable",
+    "issubdtype",
+    "opaque",
+    "opaque_of",
+    "result_type",
+    "scalar_type_of",
+]
 
 float0: np.dtype[Any] = np.dtype([("float0", np.void, 0)])
 """The dtype of the tangents and cotangents of integers and booleans: it holds nothing.
@@ -24,6 +35,23 @@ opaque: np.dtype[Any] = np.dtype([("opaque", np.void, 1)])
 
 Only primitives that carry programs make and read such values; no tangent belongs to them.
 """
+
+
+def opaque_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in the aval of a tape of arrays of a dtype (see `functrans.core.tapes`). It has a tangent if that has.
+
+    >>> opaque_of(np.dtype("float32"))
+    dtype([('opaque', '<f4')])
+    """
+    return np.dtype([("opaque", dtype)])
+
+
+def is_differentiable(dtype: np.dtype[Any]) -> bool:
+    """Whether values of a dtype have tangents: floats, complex numbers and tapes of them."""
+    while dtype.names == ("opaque",):
+        dtype = dtype[0]
+    return dtype.kind in "fc"
+
 
 finfo = np.finfo
 iinfo = np.iinfo

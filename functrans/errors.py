@@ -20,8 +20,10 @@ __all__ = [
     "ConcretizationTypeError",
     "DetachedTracerError",
     "JaxprTypeError",
+    "KeyReuseError",
     "MissingRuleError",
     "NonConcreteBooleanIndexError",
+    "NonFiniteError",
     "TracerArrayConversionError",
     "TracerBoolConversionError",
     "TracerIntegerConversionError",
@@ -30,6 +32,12 @@ __all__ = [
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+
+DERIVATIVE = "jvp()"
+"""The scope of what the derivative of an equation needs besides it."""
+
+BACKWARD = "transpose()"
+"""The scope of what transposing a program has made of an equation, the backward pass of reverse mode."""
 
 E = TypeVar("E", bound=BaseException)
 
@@ -113,12 +121,60 @@ class JaxprTypeError(TypeError):
     """A program is not well typed: a bug of a transformation or of a rule. The message shows the equation."""
 
 
+class NonFiniteError(FloatingPointError):
+    """A program made a NaN, or an infinity, of operands without one, while `debug_nans` or `debug_infs` was on.
+
+    >>> import numpy as np
+    >>> import functrans as ft
+    >>> with ft.debug_nans(True):
+    ...     ft.jit(lambda x: np.log(x) * 2.0)(-1.0)
+    Traceback (most recent call last):
+      ...
+    functrans.errors.NonFiniteError: ...
+
+    The message names the operation that made the first one, its operands with an element for which it happened, and the
+    line that asked for the operation. "derivative" there means that it was not the operation at that line itself, but
+    its derivative: `0.5 / sqrt(x)` for `np.sqrt(x)`, say; "backward pass", that it was what reverse mode made of that.
+
+    Keep the operands in the domain (`np.log(np.maximum(x, 1e-12))`). What `np.where` does not select is computed too,
+    and stops here; its gradient is harmless (`config.nan_safe_gradients`), so where that is meant, turn the check off:
+    `with functrans.debug_nans(False)`.
+    """
+
+    has_line = False
+    """Whether the message names a line already."""
+
+
 class CapturedArrayMutatedError(ValueError):
     """An array that a function being recorded has read was written to before the recording had ended.
 
     The program runs after the function has returned, so it would read the new contents. Arrays over 64 kB are
     therefore read-only as long as the recording is open (smaller ones are copied when they are read). Write to a copy,
     or build the array functionally: `functrans.numpy.at(buf)[i].set(v)`.
+    """
+
+
+class KeyReuseError(RuntimeError):
+    """A random key was used twice, while `debug_key_reuse` was on. The message names both lines.
+
+    A key is a value: it gives the same numbers each time. Numbers drawn from one key in two places are the same, or
+    depend on each other, and nothing would say so:
+
+    >>> import functrans as ft
+    >>> key = ft.random.key(0)
+    >>> with ft.debug_key_reuse(True):
+    ...     noise, weights = ft.random.normal(key, (3,)), ft.random.normal(key, (3,))
+    Traceback (most recent call last):
+      ...
+    functrans.errors.KeyReuseError: ...
+
+    Make a key for each use, and do not use one again that was split:
+
+    >>> with ft.debug_key_reuse(True):
+    ...     for_noise, for_weights = ft.random.split(ft.random.key(0))
+    ...     noise, weights = ft.random.normal(for_noise, (3,)), ft.random.normal(for_weights, (3,))
+
+    Where the same numbers are wanted, `functrans.random.clone(key)` says so.
     """
 
 
@@ -148,8 +204,10 @@ def describe_line(code: CodeType, lasti: int, scopes: Sequence[str] = ()) -> str
         if start <= lasti < end and number is not None:
             line = number
             break
-    within = f", scope {'/'.join(scopes)}" if scopes else ""
-    return f"{code.co_filename}:{line} (in {code.co_name}{within})"
+    named = [scope for scope in scopes if scope not in (BACKWARD, DERIVATIVE)]
+    within = f", scope {'/'.join(named)}" if named else ""
+    part = ", backward pass" if BACKWARD in scopes else ", derivative" if DERIVATIVE in scopes else ""
+    return f"{code.co_filename}:{line} (in {code.co_name}{within}{part})"
 
 
 def hide_frames(error: E) -> E:

@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "functrans"
 ROWS = {
     "errors": 0,
     "config": 0,
+    "forking": 0,
     "tree": 1,
     "tree_registry": 1,
     "dtypes": 1,
@@ -32,8 +33,10 @@ ROWS = {
 }
 LAST_ROW = 8  # what users import: everything that ROWS does not name
 
-# Modules that may import by name, or inside a function, because what they load is optional.
-OPTIONAL_LOADERS: frozenset[str] = frozenset()
+# Modules that may import by name, or inside a function, because what they load is optional, or not needed by all.
+OPTIONAL_LOADERS: frozenset[str] = frozenset(
+    {"functrans", "functrans.data.loading", "functrans.drawing.loading", "functrans.sparse.loading"}
+)
 
 MAX_LINES = 600
 VAGUE_NAMES = {"common", "helpers", "misc", "util", "utils"}

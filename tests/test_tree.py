@@ -631,7 +631,10 @@ def test_a_very_deep_tree():
         value = [value]
     with pytest.raises(ValueError, match="nested") as error:
         tree.flatten(value)
-    assert str(error.value) == ("cannot flatten a tree that is nested more deeply than Python's recursion limit allows")
+    assert str(error.value) == (
+        "cannot flatten a tree: Python's recursion limit is reached. The tree is nested too deeply, or a function "
+        "calls itself without end (both branches of a cond are recorded, whatever its predicate)"
+    )
     value = 1
     for _ in range(sys.getrecursionlimit() // 4):
         value = (value, {"a": 2})

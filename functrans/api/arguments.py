@@ -6,12 +6,15 @@ Leaves that are not arrays or numbers (strings, functions, ...) are static: the 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from functrans.api.generators import GeneratorWatch
 from functrans.core.aval import Aval, aval_of, aval_of_array
+from functrans.core.axis_names import bind_axes
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.recording import UNKNOWN, Recording
 from functrans.core.tracer import Tracer
@@ -30,6 +33,7 @@ __all__ = [
     "array_outputs",
     "flatten_arguments",
     "name_of",
+    "parameter_name",
     "record",
     "value_of_leaf",
 ]
@@ -173,10 +177,11 @@ def argument_path(fun: Callable[..., Any], treedef: TreeDef, place: int) -> str:
     inner, _, tail = rest[1:].partition("]")
     if which == "1":
         return inner.strip("'\"") + tail
-    return _parameter_name(fun, int(inner)) + tail
+    return parameter_name(fun, int(inner)) + tail
 
 
-def _parameter_name(fun: Callable[..., Any], position: int) -> str:
+def parameter_name(fun: Callable[..., Any], position: int) -> str:
+    """The name of the parameter that a positional argument is for."""
     try:
         parameters = list(inspect.signature(fun).parameters.values())
     except (TypeError, ValueError):
@@ -214,7 +219,10 @@ def record(
     staging: bool = False,
     literals: bool = False,
     differentiated: Any = (),
+    forward: bool = False,
     reads: Sequence[Any] = (),
+    axis_env: Sequence[tuple[Hashable, int]] = (),
+    once: bool = False,
 ) -> Recorded:
     """Record a call of a function.
 
@@ -222,8 +230,10 @@ def record(
         arguments: the call.
         values: the values of the inputs; `UNKNOWN` for those without.
         outputs: from what the function returns to the outputs of the program, and what else it is to return.
-        staging, literals, differentiated: see `Recording`.
+        staging, literals, differentiated, forward: see `Recording`.
         reads: arrays besides the arguments that the program will be run on.
+        axis_env: the names and lengths of axes that collectives may name.
+        once: whether the function is run anew wherever its program is made, although its inputs have no values.
     """
     recording = Recording(
         name_of(arguments.fun),
@@ -233,10 +243,13 @@ def record(
         literals=literals,
         describe_input=arguments.path,
         differentiated=differentiated,
+        forward=forward,
         reads=[*arguments.values, *reads] if reads else arguments.values,
     )
-    with recording:
+    with recording, bind_axes(axis_env, recording) if axis_env else nullcontext():
         args, kwargs = arguments.rebuild(recording.inputs())
+        runs_often = staging and not once and all([value is UNKNOWN for value in values])
+        watch = GeneratorWatch(arguments.fun, arguments.leaves) if runs_often else None
         try:
             out = arguments.fun(*args, **kwargs)
         except (TypeError, ValueError) as error:
@@ -245,6 +258,8 @@ def record(
             if "read-only" in str(error) and recording.locks_arrays:
                 raise _mutated(arguments, error) from error
             raise
+        if watch is not None:
+            watch.check(name_of(arguments.fun))
         outs, rest = outputs(out)
         jaxpr, known = recording.close(outs)
     return Recorded(jaxpr, known, rest, recording.reads_values)

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
 from functrans.api.arguments import Arguments, array_outputs, name_of, record
-from functrans.api.execution import strengthened
+from functrans.api.execution import record_equations, recording_of, strengthened
 from functrans.api.static_arguments import flatten_dynamic, static_parameters
 from functrans.api.transformed import Transformed
 from functrans.backends.interpreter import run
+from functrans.config import config
 from functrans.control.jit import bind_jit
-from functrans.core.jaxpr import Jaxpr
+from functrans.core.axis_names import axes_are_bound, bound_axes
+from functrans.core.effects import is_effectful, without_unused_effects
+from functrans.core.jaxpr import Jaxpr, clear_programs
+from functrans.core.key_reuse import use_keys_of
 from functrans.core.params import fingerprint
-from functrans.core.recording import UNKNOWN, recording_for
+from functrans.core.recording import UNKNOWN
 from functrans.core.tracer import Tracer
+from functrans.forking import fork_safe_lock
+from functrans.passes.inline import inline
 from functrans.tree import TreeDef, unflatten
 
-__all__ = ["jit"]
+__all__ = ["clear_caches", "disable_jit", "jit"]
 
 _PROGRAMS_MAX = 1024
 """How many programs a jitted function keeps, for different shapes and static arguments."""
+
+_lock = fork_safe_lock()
+_jitted: WeakSet[Jitted] = WeakSet()
 
 
 def jit(
@@ -80,36 +90,53 @@ class Jitted(Transformed):
         super().__init__(fun, **options)
         self.name = name_of(fun)
         self._static = static_parameters(fun, options["static_argnums"], options["static_argnames"])
-        self._programs: OrderedDict[Any, _Program] = OrderedDict()
+        self._programs: dict[Any, _Program] = {}
+        with _lock:
+            _jitted.add(self)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Transform and run."""
+        if config.disable_jit:
+            return self.fun(*args, **kwargs)
         arguments, static = flatten_dynamic(self.fun, args, kwargs, self._static)
         program = self._program(arguments, static)
         values = [*arguments.values, *program.consts]
-        if recording_for(values) is None:
+        recording = recording_of(program.jaxpr, values)
+        if recording is None:
             outs: Sequence[Any] = run(program.jaxpr, values)
+        elif not recording.staging and is_effectful(without_unused_effects(program.jaxpr)):
+            outs = strengthened(record_equations(recording, program.jaxpr, values))
         else:
             outs = strengthened(bind_jit(program.jaxpr, self.name, values))
         return unflatten(program.out_tree, outs)
 
     def clear_cache(self) -> None:
         """Forget all programs that were recorded."""
-        self._programs.clear()
+        with _lock:
+            self._programs.clear()
 
     def _program(self, arguments: Arguments, static: tuple[Any, ...]) -> _Program:
-        key: Any = (arguments.treedef, tuple(arguments.avals))
+        key: Any = (arguments.treedef, tuple(arguments.avals), config.nan_safe_gradients)
         if static or arguments.places is not None:
             key = (*key, self._fingerprint(static, arguments))
+        if axes_are_bound():
+            key = (*key, bound_axes())
         program = self._programs.get(key)
-        if program is not None:
-            self._programs.move_to_end(key)
-        else:
+        if program is None:
             program, reusable = self._record(arguments)
-            if reusable:
-                self._programs[key] = program
-                if len(self._programs) > _PROGRAMS_MAX:
-                    self._programs.popitem(last=False)
+            return self._keep(key, program) if reusable else program
+        if config.debug_key_reuse:
+            use_keys_of(program.jaxpr, [*arguments.values, *program.consts], self.name)
+        # The order of use matters only to a table that may be full soon; else looking up takes no lock.
+        return program if len(self._programs) <= _PROGRAMS_MAX // 2 else self._keep(key, program)
+
+    def _keep(self, key: Any, program: _Program) -> _Program:
+        """Put a program at the end of the table; the first one there leaves a full table. The one that holds."""
+        with _lock:
+            program = self._programs.pop(key, program)  # another thread may have been first
+            self._programs[key] = program
+            if len(self._programs) > _PROGRAMS_MAX:
+                del self._programs[next(iter(self._programs))]
         return program
 
     def _record(self, arguments: Arguments) -> tuple[_Program, bool]:
@@ -119,7 +146,7 @@ class Jitted(Transformed):
         captured = recorded.values[len(unknown) :]
         consts = [x.copy() if type(x) is np.ndarray else x for x in captured]
         reusable = not recorded.reads_values and not any([type(x) is Tracer for x in consts])
-        return _Program(recorded.jaxpr, consts, recorded.rest), reusable
+        return _Program(inline(recorded.jaxpr), consts, recorded.rest), reusable
 
     def _fingerprint(self, static: tuple[Any, ...], arguments: Arguments) -> Any:
         leaves = [] if arguments.places is None else arguments.static_leaves()
@@ -134,3 +161,38 @@ class Jitted(Transformed):
                     "or do not declare it static."
                 ) from None
         return fingerprint(static), fingerprint(leaves), places
+
+
+@contextmanager
+def disable_jit(disable: bool = True) -> Iterator[None]:
+    """Within it, jitted functions run as plain Python, operation by operation: to debug them, to print values.
+
+    It holds for the thread (or asynchronous task) that enters it; `functrans.config.disable_jit = True` for all.
+
+    Args:
+        disable: whether; False turns it off within.
+
+    >>> import functrans as ft
+    >>> @ft.jit
+    ... def f(x):
+    ...     return x if x > 0 else -x
+    >>> with ft.disable_jit():
+    ...     f(-2.0)
+    2.0
+    """
+    with config.jit_disabled(disable):
+        yield
+
+
+def clear_caches() -> None:
+    """Forget everything that is kept for reuse: programs, what was derived from them, and what functions were recorded
+    as. All that is lost is time; the next calls record and prepare again.
+
+    >>> import functrans as ft
+    >>> ft.clear_caches()
+    """
+    with _lock:
+        functions = list(_jitted)
+    for function in functions:
+        function.clear_cache()
+    clear_programs()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -32,7 +33,7 @@ from functrans.transforms.linearize import Linearized
 from functrans.transforms.linearize import linearize as linearize_program
 from functrans.transforms.reverse import pull_back
 from functrans.transforms.tangents import Nonzeros, fill_zeros, without_zeros
-from functrans.tree import TreeDef, flatten, structure, unflatten
+from functrans.tree import TreeDef, flatten, register_pytree_node_class, structure, unflatten
 
 __all__ = ["jvp", "linear_transpose", "linearize", "vjp"]
 
@@ -72,7 +73,7 @@ def _jvp(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool) ->
     given = _tangents(arguments, tuple(tangents))
     wrt = frozenset([i for i, t in enumerate(given) if t is not None])
     jaxpr, values, (out_tree, aux), _ = record(
-        arguments, arguments.values, _outputs(fun, has_aux), differentiated=wrt, reads=given
+        arguments, arguments.values, _outputs(fun, has_aux), differentiated=wrt, forward=True, reads=given
     )
     nonzeros = tuple([i in wrt for i in range(len(values))])
     program, out_nonzeros = forward.jvp(jaxpr, nonzeros)
@@ -173,7 +174,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
         point = _Point(fun, primals, has_aux)
     except Exception as error:
         raise hide_frames(error)  # noqa: B904  (it is the same error)
-    return (point.out, point.push_forward, point.aux) if has_aux else (point.out, point.push_forward)
+    return (point.out, point.push_forward(), point.aux) if has_aux else (point.out, point.push_forward())
 
 
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
@@ -197,26 +198,24 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
         point = _Point(fun, primals, has_aux)
     except Exception as error:
         raise hide_frames(error)  # noqa: B904  (it is the same error)
-    return (point.out, point.pull_back, point.aux) if has_aux else (point.out, point.pull_back)
+    return (point.out, point.pull_back(), point.aux) if has_aux else (point.out, point.pull_back())
 
 
 class _Point:
     """A function linearized at a point."""
 
     def __init__(self, fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> None:
-        self.arguments = flatten_arguments(fun, primals, {})
-        inexact = [i for i, aval in enumerate(self.arguments.avals) if aval.inexact]
-        self.wrt = tuple(inexact)
+        arguments = flatten_arguments(fun, primals, {})
+        inexact = [i for i, aval in enumerate(arguments.avals) if aval.inexact]
         jaxpr, values, (out_tree, aux), _ = record(
-            self.arguments, self.arguments.values, _outputs(fun, has_aux), differentiated=frozenset(inexact)
+            arguments, arguments.values, _outputs(fun, has_aux), differentiated=frozenset(inexact)
         )
         chosen = set(inexact)
         lin = linearize_program(jaxpr, tuple([i in chosen for i in range(len(values))]))
         results = run_program(lin.primal, values)
         n_outs = out_tree.num_leaves
+        self.space = _Space(arguments, out_tree, jaxpr.out_avals, tuple(inexact))
         self.lin: Linearized = lin
-        self.jaxpr: Jaxpr = jaxpr
-        self.out_tree: TreeDef = out_tree
         residuals = lin.read_residuals(values, results)
         self.residuals = [
             x if place >= len(jaxpr.outs) else _kept(x) for x, place in zip(residuals, lin.residuals, strict=True)
@@ -224,26 +223,164 @@ class _Point:
         self.out = unflatten(out_tree, results[:n_outs])
         self.aux = aux(results[n_outs : len(jaxpr.outs)]) if has_aux else None
 
-    def push_forward(self, *tangents: Any) -> Any:
-        """The tangent of the output, from those of the arguments."""
+    def push_forward(self) -> PushForward:
+        """The derivative as a function of the direction."""
+        return PushForward(self.space, self.lin.linear, self.lin.nonzeros, self.residuals)
+
+    def pull_back(self) -> PullBack:
+        """The transpose of the derivative."""
+        return PullBack(self.space, self.lin.linear, self.lin.nonzeros, self.residuals)
+
+
+class _Space:
+    """The arguments and the outputs of a function, without their values: where a linear map of their tangents lives.
+
+    It can be pickled whatever the function is, of which only the name and those of its parameters are kept then.
+    """
+
+    def __init__(
+        self, arguments: Arguments, out_tree: TreeDef, out_avals: tuple[Aval, ...], wrt: tuple[int, ...]
+    ) -> None:
+        self.arguments = arguments._replace(leaves=[None] * len(arguments.leaves), values=[])
+        self.out_tree = out_tree
+        self.out_avals = out_avals
+        self.wrt = wrt
+        """The numbers of the arguments' leaves that have tangents."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = self.arguments._replace(fun=Signature.of(self.arguments.fun))
+        return _Space, (arguments, self.out_tree, self.out_avals, self.wrt)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Space and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((self.out_tree, self.out_avals, tuple(self.arguments.avals)))
+
+    def _key(self) -> tuple[Any, ...]:
+        arguments = self.arguments
+        return arguments.treedef, arguments.avals, arguments.places, self.out_tree, self.out_avals, self.wrt
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return name_of(self.arguments.fun)
+
+    def domain(self) -> str:
+        """The types of the arguments that have tangents."""
+        return ", ".join([str(self.arguments.avals[i].strong) for i in self.wrt])
+
+    def codomain(self) -> str:
+        """The types of the outputs."""
+        return ", ".join([str(aval.strong) for aval in self.out_avals[: self.out_tree.num_leaves]])
+
+
+class Signature:
+    """What is left of a function when it is pickled: what messages say of it."""
+
+    def __init__(self, name: str, parameters: tuple[tuple[str, Any], ...] | None) -> None:
+        self.__name__ = name
+        self._parameters = parameters
+        if parameters is not None:
+            self.__signature__ = inspect.Signature([inspect.Parameter(p, kind) for p, kind in parameters])
+
+    @staticmethod
+    def of(fun: Callable[..., Any]) -> Signature:
+        """That of a function."""
         try:
-            given = _tangents(self.arguments, tangents)
-            filled = [zero_tangent(self.arguments.avals[i]) if given[i] is None else given[i] for i in self.wrt]
-            dots = run_program(self.lin.linear, [*filled, *self.residuals])
-            outs = _output_tangents(dots, self.lin.nonzeros, self.jaxpr.out_avals)
-            return unflatten(self.out_tree, outs[: self.out_tree.num_leaves])
+            parameters = [(p.name, p.kind) for p in inspect.signature(fun).parameters.values()]
+        except (TypeError, ValueError):
+            return Signature(name_of(fun), None)
+        return Signature(name_of(fun), tuple(parameters))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Signature, (self.__name__, self._parameters)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(f"{self.__name__} itself was not pickled, only its derivative at a point")
+
+
+class _LinearMap:
+    """A linear program between two spaces, with the residuals that it reads.
+
+    It is a pytree whose leaves are the residuals, so that `jit` and others take it and return it; it can be pickled.
+    """
+
+    shows = ""
+
+    def __init__(self, space: _Space, linear: Jaxpr, nonzeros: Nonzeros, residuals: Sequence[Any]) -> None:
+        self.space = space
+        self.linear = linear
+        self.nonzeros = nonzeros
+        self.residuals = residuals
+
+    def __call__(self, *args: Any) -> Any:
+        try:
+            return self.apply(*args)
         except Exception as error:
             raise hide_frames(error)  # noqa: B904  (it is the same error)
 
-    def pull_back(self, ct: Any) -> tuple[Any, ...]:
+    def apply(self, *args: Any) -> Any:
+        """The value of the map."""
+        raise TypeError(f"{type(self).__name__} does not define apply")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.space, self.linear, self.nonzeros, list(self.residuals))
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
+        """The residuals, and the rest."""
+        return tuple(self.residuals), (self.space, self.linear, self.nonzeros)
+
+    @classmethod
+    def tree_unflatten(cls, data: Any, residuals: Sequence[Any]) -> _LinearMap:
+        """The map with other residuals."""
+        space, linear, nonzeros = data
+        return cls(space, linear, nonzeros, list(residuals))
+
+
+@register_pytree_node_class
+class PushForward(_LinearMap):
+    """The function that `linearize` returns: from tangents of the arguments to the tangent of the output."""
+
+    __name__ = "push_forward"
+
+    def __repr__(self) -> str:
+        return f"<derivative of {self.space.name}: ({self.space.domain()}) -> ({self.space.codomain()})>"
+
+    def apply(self, *tangents: Any) -> Any:
+        """The tangent of the output, from those of the arguments."""
+        arguments, wrt, out_tree = self.space.arguments, self.space.wrt, self.space.out_tree
+        given = _tangents(arguments, tangents)
+        filled = [zero_tangent(arguments.avals[i]) if given[i] is None else given[i] for i in wrt]
+        dots = run_program(self.linear, [*filled, *self.residuals])
+        outs = _output_tangents(dots, self.nonzeros, self.space.out_avals)
+        return unflatten(out_tree, outs[: out_tree.num_leaves])
+
+
+@register_pytree_node_class
+class PullBack(_LinearMap):
+    """The function that `vjp` and `linear_transpose` return: from the cotangent of the output to a tuple of those of
+    the arguments.
+    """
+
+    __name__ = "pull_back"
+    masked = False
+    """Whether zeros in cotangents stay zero through infinite and NaN partials, as those of unit vectors must."""
+
+    def __call__(self, ct: Any) -> Any:
+        return super().__call__(ct)
+
+    def __repr__(self) -> str:
+        return f"<transposed derivative of {self.space.name}: ({self.space.codomain()}) -> ({self.space.domain()})>"
+
+    def apply(self, ct: Any) -> tuple[Any, ...]:
         """The cotangents of the arguments, from that of the output."""
-        try:
-            cts = _cotangents(self.arguments.fun, ct, self.out_tree, self.jaxpr.out_avals)
-            cts += [None] * (len(self.jaxpr.outs) - len(cts))
-            pulled = pull_back(self.lin.linear, self.lin.nonzeros, len(self.wrt), self.residuals, cts, run_program)
-            return _arguments_of(self.arguments, dict(zip(self.wrt, pulled, strict=True)))
-        except Exception as error:
-            raise hide_frames(error)  # noqa: B904  (it is the same error)
+        space = self.space
+        cts = _cotangents(space.arguments.fun, ct, space.out_tree, space.out_avals)
+        cts += [None] * (len(space.out_avals) - len(cts))
+        run, n_wrt = run_program, len(space.wrt)
+        pulled = pull_back(self.linear, self.nonzeros, n_wrt, self.residuals, cts, run, masked=self.masked)
+        return _arguments_of(space.arguments, dict(zip(space.wrt, pulled, strict=True)))
 
 
 def _kept(residual: Any) -> Any:
@@ -288,7 +425,8 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         primals: arguments of the right shapes and dtypes; values are not looked at (`ShapeDtypeStruct` will do).
 
     Returns:
-        A function from a cotangent of the output to a tuple of cotangents, one for each argument.
+        A function from a cotangent of the output to a tuple of cotangents, one for each argument. As those that `vjp`
+        and `linearize` return it can be pickled, and is a pytree of the arrays that it keeps.
 
     Raises:
         MissingRuleError: if `fun` is not linear, naming the primitive.
@@ -303,16 +441,6 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         jaxpr, values, (out_tree, _), _ = record(arguments, unknown, _outputs(fun, False))
     except Exception as error:
         raise hide_frames(error)  # noqa: B904  (it is the same error)
-    n_linear = len(unknown)
-    consts = [_kept(x) for x in values[n_linear:]]
-
-    def transposed(ct: Any) -> tuple[Any, ...]:
-        try:
-            cts = _cotangents(fun, ct, out_tree, jaxpr.out_avals)
-            nonzeros = (True,) * len(jaxpr.outs)
-            pulled = pull_back(jaxpr, nonzeros, n_linear, consts, cts, run_program)
-            return _arguments_of(arguments, dict(enumerate(pulled)))
-        except Exception as error:
-            raise hide_frames(error)  # noqa: B904  (it is the same error)
-
-    return transposed
+    space = _Space(arguments, out_tree, jaxpr.out_avals, tuple(range(len(unknown))))
+    consts = [_kept(x) for x in values[len(unknown) :]]
+    return PullBack(space, jaxpr, (True,) * len(jaxpr.outs), consts)

@@ -15,14 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from functrans.config import config
 from functrans.core.aval import Aval
+from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, derived
+from functrans.core.nonfinite import check_results, unwarned
 from functrans.core.rules import def_specialized_impl
 from functrans.ops.calls import call_p, jit_p
 from functrans.ops.shape import broadcast_in_dim_p
+from functrans.passes.inline import inline
 from functrans.passes.pipeline import finalize
 
-__all__ = ["executable", "run", "run_inner"]
+__all__ = ["executable", "loop_body", "owned", "run", "run_inner"]
 
 _KEPT_BYTES = 32_768
 """Values up to this size are not worth letting go early."""
@@ -41,11 +45,30 @@ def executable(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
     return derived(jaxpr, "executable", lambda: _prepare(jaxpr)) if found is None else found
 
 
+def loop_body(jaxpr: Jaxpr) -> tuple[Callable[[Sequence[Any]], list[Any]], list[Callable[[Any], Any] | None]]:
+    """As `executable`, for the body of a loop: the outputs may share memory with the inputs and with each other. And
+    what makes each of them an array of its own, after the last iteration; None where it is one.
+    """
+    return derived(jaxpr, "loop body", lambda: _prepare_body(jaxpr))
+
+
+def _prepare_body(jaxpr: Jaxpr) -> tuple[Callable[[Sequence[Any]], list[Any]], list[Callable[[Any], Any] | None]]:
+    plan = _Plan(finalize(jaxpr), jaxpr)
+    finishers = [finish for _, finish in plan.outputs]
+    plan.outputs = [(slot, None) for slot, _ in plan.outputs]
+    return _prepare_plan(plan), finishers
+
+
 def _prepare(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
-    plan = _Plan(finalize(jaxpr))
-    steps, tail, outputs = plan.steps, plan.tail(), plan.outputs
+    return _prepare_plan(_Plan(finalize(jaxpr), jaxpr))
+
+
+def _prepare_plan(plan: _Plan) -> Callable[[Sequence[Any]], list[Any]]:
+    steps, tail, outputs, written = plan.steps, plan.tail(), plan.outputs, plan.written
 
     def run_steps(values: Sequence[Any]) -> list[Any]:
+        if config.checks_values:
+            return _run_checked(written, values)
         slots = [*values, *tail]
         for function, a, b, out, more in steps:
             if more is None:
@@ -55,6 +78,19 @@ def _prepare(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
         return [finish(slots[slot]) if finish is not None else slots[slot] for slot, finish in outputs]
 
     return run_steps
+
+
+def _run_checked(jaxpr: Jaxpr, values: Sequence[Any]) -> list[Any]:
+    """The same outputs, equation by equation as they were written, each result looked at: see `debug_nans`."""
+    env, jaxpr = Environment(values), inline(jaxpr)
+    with unwarned():
+        for eqn in jaxpr.eqns:
+            operands = [x.array if type(x) is Literal else x for x in env.read_all(eqn.inputs)]
+            results = eqn.primitive.evaluate(eqn.operation, operands)
+            results = results if eqn.primitive.multiple_results else (results,)
+            check_results(eqn.operation, operands, results, eqn.source)
+            env.write(results)
+    return [owned(x.array if type(x) is Literal else x) for x in env.read_all(jaxpr.outs)]
 
 
 def _general_step(
@@ -77,8 +113,10 @@ def _general_step(
 class _Plan:
     """The steps of a program, and the slots of its values: inputs, then results, then constants."""
 
-    def __init__(self, jaxpr: Jaxpr) -> None:
+    def __init__(self, jaxpr: Jaxpr, written: Jaxpr) -> None:
         self.jaxpr = jaxpr
+        self.written = written
+        """The program as it was before the passes."""
         self.n_inputs = len(jaxpr.in_avals)
         self.constants: list[Any] = []
         self.constant_slots: dict[tuple[Literal, bool], int] = {}
@@ -122,6 +160,7 @@ class _Plan:
         last: dict[int, int] = {}
         for number, eqn in enumerate(self.jaxpr.eqns):
             last.update({atom: number for atom in eqn.inputs if type(atom) is int and atom >= 0})
+            last.update(dict.fromkeys(eqn.outs, number))  # perhaps nothing reads it
         dead: dict[int, tuple[int, ...]] = {}
         for atom, number in last.items():
             aval = self.jaxpr.avals[atom]
@@ -154,7 +193,7 @@ class _Plan:
             owner = owners(atom)
             shared = not isinstance(owner, int) or owner < 0 or owner in taken or atom in stretched
             taken.add(owner)
-            outputs.append((self._slot(atom), _copy if shared else None))
+            outputs.append((self._slot(atom), owned if shared else None))
         return outputs
 
 
@@ -177,8 +216,10 @@ def _identity(x: Any) -> Any:
     return x
 
 
-def _copy(x: Any) -> Any:
-    # A 0-d result is a NumPy scalar, as most of NumPy's own are; those cannot be written to, so need no copy.
+def owned(x: Any) -> Any:
+    """An array of its own, as a result must be; a NumPy scalar where it has no axes, as most of NumPy's own results
+    are: those cannot be written to, so need no copy.
+    """
     return x if type(x) is not np.ndarray else x.copy() if x.shape else x[()]
 
 

@@ -12,6 +12,7 @@ from functrans.core.jaxpr import Jaxpr
 from functrans.core.rules import (
     BatchAxis,
     def_general_jvp,
+    def_linearize,
     def_program_batch,
     def_specialized_impl,
     def_transpose,
@@ -19,15 +20,16 @@ from functrans.core.rules import (
 )
 from functrans.ops.calls import transposed_p
 from functrans.ops.families import stacked
+from functrans.passes.inline import inline
 from functrans.transforms.batch import batch_to
 from functrans.transforms.from_vjp import forward_of
 from functrans.transforms.jvp import jvp
+from functrans.transforms.linearize import linearize
 from functrans.transforms.tangents import fill_zeros, without_zeros
 
 
 def _impl(*avals: Aval, jaxpr: Jaxpr, n_cts: int) -> Callable[..., Any]:
-    forward = forward_of(jaxpr, n_cts)
-    return lambda *values: run(forward, values)
+    return lambda *values: run(forward_of(jaxpr, n_cts), values)  # another one where a setting has changed
 
 
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, n_cts: int) -> tuple[Any, Any]:
@@ -37,11 +39,24 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, n_cts
     return results[:n_cts], fill_zeros(results[n_cts:], nonzero_outs)
 
 
+def _linearize(primals: Sequence[Any], tangents: Sequence[Any], *, jaxpr: Jaxpr, n_cts: int) -> tuple[Any, Any]:
+    n_fixed = len(jaxpr.in_avals) - n_cts
+    given, nonzeros = without_zeros(tangents)
+    if not any(nonzeros[:n_fixed]):  # it is linear in the others
+        filled = [zeros_like(x) if t is None else t for x, t in zip(primals[n_fixed:], tangents[n_fixed:], strict=True)]
+        outs = transposed_p.bind(*primals, jaxpr=jaxpr, n_cts=n_cts)
+        return outs, list(transposed_p.bind(*primals[:n_fixed], *filled, jaxpr=jaxpr, n_cts=n_cts))
+    lin = linearize(forward_of(jaxpr, n_cts), nonzeros)
+    results = eval_jaxpr(lin.primal, primals)
+    dots = eval_jaxpr(lin.linear, [*given, *lin.read_residuals(primals, results)])
+    return results[:n_cts], fill_zeros(dots, lin.nonzeros)
+
+
 def _transpose(cts: Sequence[Any], *operands: Any, jaxpr: Jaxpr, n_cts: int) -> list[Any]:
     n_fixed = len(jaxpr.in_avals) - n_cts
     avals = jaxpr.in_avals[n_fixed:]
     filled = [zeros_like(aval) if ct is None else ct for ct, aval in zip(cts, avals, strict=True)]
-    return [None] * n_fixed + eval_jaxpr(jaxpr, [*operands[:n_fixed], *filled])
+    return [None] * n_fixed + eval_jaxpr(inline(jaxpr), [*operands[:n_fixed], *filled])
 
 
 def _batch(
@@ -56,5 +71,6 @@ def _batch(
 
 def_specialized_impl(transposed_p, _impl)
 def_general_jvp(transposed_p, _jvp)
+def_linearize(transposed_p, _linearize)
 def_transpose(transposed_p, _transpose)
 def_program_batch(transposed_p, _batch)

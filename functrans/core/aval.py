@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
+
+from functrans.dtypes import is_differentiable
+from functrans.forking import fork_safe_lock
 
 __all__ = ["Aval", "HasAval", "aval_of", "aval_of_array"]
 
 Shape = tuple[int, ...]
 
 _RECENT_MAX = 8192
-_mutex = threading.Lock()
+_mutex = fork_safe_lock()
 _recent: dict[tuple[Shape, np.dtype[Any], bool], Aval] = {}
 _living: WeakValueDictionary[tuple[Shape, np.dtype[Any], bool], Aval] = WeakValueDictionary()
 
@@ -92,14 +94,14 @@ def _intern(key: tuple[Shape, np.dtype[Any], bool]) -> Aval:
     shape, dtype, weak = key
     if not dtype.isnative:
         dtype = dtype.newbyteorder("=")
-    if dtype.kind not in "biufc":
+    if dtype.kind not in "biufc" and dtype.names != ("opaque",):
         raise TypeError(_unsupported(dtype))
     shape = tuple(map(int, shape))
     key = (shape, dtype, bool(weak))
     fresh = object.__new__(Aval)
     fresh.shape, fresh.dtype, fresh.weak = shape, dtype, bool(weak)
     fresh.ndim, fresh.size = len(shape), _product(shape)
-    fresh.inexact = dtype.kind in "fc"
+    fresh.inexact = is_differentiable(dtype)
     with _mutex:  # a weak dictionary's setdefault is not atomic
         aval = _living.setdefault(key, fresh)
         if len(_recent) >= _RECENT_MAX:

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from functrans.core.aval import Aval
-from functrans.core.jaxpr import Atom, Equation, Jaxpr
+from functrans.core.jaxpr import Atom, Equation, Jaxpr, Source
 from functrans.core.primitive import apply_operation
 from functrans.core.recording import UNKNOWN, Recording, no_staging
 
-__all__ = ["Environment", "apply_equation", "eval_jaxpr", "stage"]
+__all__ = ["Environment", "apply_equation", "eval_jaxpr", "in_scope", "stage"]
 
 
 class Environment:
@@ -44,6 +44,14 @@ def apply_equation(eqn: Equation, operands: Sequence[Any]) -> Sequence[Any]:
     return outs if eqn.primitive.multiple_results else (outs,)
 
 
+def in_scope(source: Source, scope: str) -> Source:
+    """The line of an equation with one scope more, if it is not in that."""
+    if source is None or scope in source[2]:
+        return source
+    code, lasti, scopes = source
+    return code, lasti, (*scopes, scope)
+
+
 def eval_jaxpr(jaxpr: Jaxpr, operands: Sequence[Any], recording: Recording | None = None) -> list[Any]:
     """Run a program equation by equation, on tracers or on arrays: each is recorded where a recording takes it.
 
@@ -60,6 +68,6 @@ def eval_jaxpr(jaxpr: Jaxpr, operands: Sequence[Any], recording: Recording | Non
 @contextmanager
 def stage(name: str, avals: Sequence[Aval]) -> Iterator[Recording]:
     """A recording for a new program on unknown inputs, which takes every operation that no deeper one takes."""
-    recording = Recording(name, avals, [UNKNOWN] * len(avals), staging=True, literals=True)
+    recording = Recording(name, avals, [UNKNOWN] * len(avals), staging=True, literals=True, opaque_constants=True)
     with no_staging(), recording:
         yield recording

@@ -15,9 +15,8 @@ executable) is kept on it, see `derived`; so a second call of a transformation o
 from __future__ import annotations
 
 import gc
-import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from types import CodeType
@@ -30,6 +29,7 @@ from functrans.config import config
 from functrans.core.aval import Aval, HasAval, aval_of
 from functrans.core.params import Params, fingerprint
 from functrans.core.printing import format_jaxpr
+from functrans.forking import fork_safe_lock
 
 __all__ = [
     "Atom",
@@ -38,6 +38,7 @@ __all__ = [
     "Jaxpr",
     "Literal",
     "Operation",
+    "axis_names_in",
     "cached_equations",
     "clear_programs",
     "derived",
@@ -49,7 +50,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-_lock = threading.RLock()
+_lock = fork_safe_lock()
 
 
 class PrimitiveLike(Protocol):
@@ -58,6 +59,8 @@ class PrimitiveLike(Protocol):
     name: str
     multiple_results: bool
     effectful: bool
+    is_collective: bool
+    uses_key: bool
 
     @property
     def is_constant(self) -> bool: ...
@@ -82,7 +85,7 @@ class Literal(HasAval):
 
     def __new__(cls, value: Any, aval: Aval | None = None) -> Literal:
         aval = aval_of(value) if aval is None else aval
-        scalar = aval.dtype.type(value).item() if not aval.weak else value
+        scalar = aval.dtype.type(value).item() if not aval.weak and aval.dtype.kind != "V" else value
         key = (fingerprint(scalar), aval)
         found = _literals.get(key)
         if found is None:
@@ -102,7 +105,8 @@ class Literal(HasAval):
     def scalar(self) -> np.ndarray[Any, Any]:
         """The value as a read-only 0-d array of the literal's dtype."""
         if self._array is None:
-            array = np.array(self.value, self.aval.dtype)
+            dtype = self.aval.dtype
+            array = np.array(self.value, dtype) if dtype.kind != "V" else np.zeros((), dtype)  # of tapes there is zero
             array.flags.writeable = False
             self._array = array
         return self._array
@@ -132,10 +136,24 @@ Source = tuple[CodeType, int, tuple[str, ...]] | None
 RawEquation = tuple["Operation", tuple[Atom, ...]]
 
 
+_NO_NAMES: frozenset[Hashable] = frozenset()
+
+
 class Operation:
     """A primitive with its parameters, applied to operands of known avals. Interned by the primitive that makes it."""
 
-    __slots__ = ("__weakref__", "effectful", "in_avals", "memo", "out_avals", "params", "primitive", "run", "single")
+    __slots__ = (
+        "__weakref__",
+        "axis_names",
+        "effectful",
+        "in_avals",
+        "memo",
+        "out_avals",
+        "params",
+        "primitive",
+        "run",
+        "single",
+    )
 
     def __init__(
         self,
@@ -149,10 +167,14 @@ class Operation:
         self.in_avals = in_avals
         self.out_avals = out_avals
         self.single = not primitive.multiple_results
+        carried = [jaxpr for value in params.values() for jaxpr in jaxprs_in(value)]
         self.effectful: bool = primitive.effectful or any(
-            [eqn.operation.effectful for value in params.values() for jaxpr in jaxprs_in(value) for eqn in jaxpr.eqns]
+            [eqn.operation.effectful for jaxpr in carried for eqn in jaxpr.eqns]
         )
         """Whether it does something besides computing its results, in itself or in a program that it carries."""
+        names = frozenset([params["axis_name"]]) if primitive.is_collective else _NO_NAMES
+        self.axis_names: frozenset[Hashable] = names.union(*map(axis_names_in, carried)) if carried else names
+        """The named axes over which it works, in itself or in a program that it carries."""
         self.memo: dict[Hashable, Any] = {}
         """What is derived from it."""
         self.run: Callable[..., Any] | None = None
@@ -189,6 +211,25 @@ class Equation:
     def out_avals(self) -> tuple[Aval, ...]:
         return self.operation.out_avals
 
+    @property
+    def invars(self) -> tuple[Atom, ...]:
+        """JAX's name of `inputs`."""
+        return self.inputs
+
+    @property
+    def outvars(self) -> range:
+        """JAX's name of `outs`."""
+        return self.outs
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The names of the scopes that it was recorded in (`functrans.named_scope`), outermost first."""
+        return () if self.source is None else self.source[2]
+
+    def __repr__(self) -> str:
+        atoms = [repr(x) if type(x) is not int else str(x) for x in self.inputs]
+        return f"{', '.join(map(str, self.outs))} = {self.primitive.name} {' '.join(atoms)}"
+
 
 class Jaxpr:
     """An immutable program, compared and hashed by structure. Those that are kept for reuse are made by
@@ -210,8 +251,9 @@ class Jaxpr:
 
     def __init__(self, key: tuple[Any, ...], sources: list[Source]) -> None:
         in_avals, raw, outs = key
-        self._key = key
-        self._hash = hash(key)
+        # While values are checked, an error must name the line of this program, and not of one that is like it.
+        self._key = (*key, tuple(sources)) if config.checks_values else key
+        self._hash = hash(self._key)
         self.in_avals: tuple[Aval, ...] = in_avals
         self.outs: tuple[Atom, ...] = outs
         self.avals: list[Aval] = []
@@ -241,6 +283,16 @@ class Jaxpr:
             return NotImplemented
         return self._hash == other._hash and self._key == other._key
 
+    @property
+    def invars(self) -> range:
+        """The atoms of the inputs: -1, -2, ..."""
+        return range(-1, -1 - len(self.in_avals), -1)
+
+    @property
+    def outvars(self) -> tuple[Atom, ...]:
+        """JAX's name of `outs`."""
+        return self.outs
+
     def __len__(self) -> int:
         return len(self.eqns)
 
@@ -262,9 +314,9 @@ def _rebuild(in_avals: tuple[Aval, ...], raw: tuple[Any, ...], outs: tuple[Atom,
 class ClosedJaxpr:
     """A program with the arrays that its function closed over (its last inputs), as `make_jaxpr` returns it."""
 
-    def __init__(self, jaxpr: Jaxpr, consts: tuple[Any, ...]) -> None:
+    def __init__(self, jaxpr: Jaxpr, consts: Sequence[Any] = ()) -> None:
         self.jaxpr = jaxpr
-        self.consts = consts
+        self.consts = tuple(consts)
 
     @property
     def in_avals(self) -> tuple[Aval, ...]:
@@ -278,6 +330,11 @@ class ClosedJaxpr:
     @property
     def eqns(self) -> tuple[Equation, ...]:
         return self.jaxpr.eqns
+
+    @property
+    def literals(self) -> tuple[Any, ...]:
+        """JAX's name of `consts`."""
+        return self.consts
 
     def __str__(self) -> str:
         return format_jaxpr(self.jaxpr, n_consts=len(self.consts))
@@ -314,7 +371,7 @@ def intern_program(
 ) -> Jaxpr:
     """The program with these inputs, equations and outputs: the one that is kept, or else a new one."""
     key = (in_avals, equations, outs)
-    jaxpr = _programs.get(key)
+    jaxpr = None if config.checks_values else _programs.get(key)
     return interned(Jaxpr(key, sources) if jaxpr is None else jaxpr)
 
 
@@ -434,6 +491,14 @@ def _release(family: _Family) -> None:
     global _total
     del _families[family]
     _total -= family.weight
+
+
+def axis_names_in(jaxpr: Jaxpr) -> frozenset[Hashable]:
+    """The named axes over which the operations of a program work."""
+    names = jaxpr.memo.get("axis_names")
+    if names is None:
+        names = jaxpr.memo["axis_names"] = _NO_NAMES.union(*[eqn.operation.axis_names for eqn in jaxpr.eqns])
+    return names
 
 
 def jaxprs_in(value: Any) -> Iterator[Jaxpr]:

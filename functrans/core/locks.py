@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from functrans.forking import fork_safe_lock
 
 __all__ = ["lock", "unlock"]
 
@@ -15,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 _open: dict[int, list[Array]] = {}
 """What each open recording has locked, by the id of its list."""
-_mutex = threading.Lock()
+_mutex = fork_safe_lock()
 _waiting: list[weakref.ref[Array]] = []
 """Views that are to be writeable again, but whose owner another recording still has locked."""
 

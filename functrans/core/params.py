@@ -7,7 +7,6 @@ a wrong program. `fingerprint` tags every value with its type and floats with th
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -15,6 +14,8 @@ from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
 import numpy as np
+
+from functrans.forking import fork_safe_lock
 
 __all__ = ["Params", "fingerprint", "freeze"]
 
@@ -60,7 +61,7 @@ class Params(dict[str, Any]):
 
 
 _living: WeakValueDictionary[Hashable, Params] = WeakValueDictionary()
-_mutex = threading.Lock()
+_mutex = fork_safe_lock()
 EMPTY = Params()
 
 

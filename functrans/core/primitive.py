@@ -6,23 +6,25 @@ is *strict*: its operands have exactly the shapes and dtypes that it works on, n
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from functrans.core.aval import Aval, aval_of
+from functrans.core.axis_names import recording_within
 from functrans.core.jaxpr import Operation, clear_programs
 from functrans.core.params import Params
 from functrans.core.recording import no_staging, recording_for
+from functrans.core.references import name_in_module, user_module
 from functrans.errors import MissingRuleError
+from functrans.forking import fork_safe_lock
 
 __all__ = ["Primitive", "apply_operation", "registered_primitives"]
 
 Rule = Callable[..., Any]
 
 _registry: dict[str, Primitive] = {}
-_mutex = threading.Lock()
+_mutex = fork_safe_lock()
 
 
 def registered_primitives() -> Mapping[str, Primitive]:
@@ -48,6 +50,9 @@ class Primitive:
         if name in _registry:
             raise ValueError(f"there is a primitive named {name!r} already")
         self.name = name
+        module = user_module()
+        if module is not None:
+            self.__module__ = module  # a primitive of a user's is pickled as a name of that module
         self.multiple_results = multiple_results
         self.effectful = effectful
         # The rules, see rules.py. None: not given.
@@ -64,15 +69,30 @@ class Primitive:
         """Rules that the primitive has not, each with the reason (`{"transpose": "not linear"}`)."""
         self.decorated: str | None = None
         """The name of the function of which `functrans.extend.primitive` made it, if it did."""
+        self.owner: Any = None
+        """The `ExtendedPrimitive` that it belongs to, if it does."""
         self.batches_programs = False
         """Whether its batching rule takes a `BatchAxis` in the place of the size."""
         self.is_call = False
         """Whether all that is left of it in the final form is its parameter `jaxpr`, inlined on its operands."""
+        self.is_collective = False
+        """Whether it works over the axis that its parameter `axis_name` names."""
         self.is_elementwise = False
         """Whether it works element by element, and its implementation broadcasts as NumPy does."""
+        self.uses_key = False
+        """Whether its first operand is the words of a key, which must not be used again (`config.debug_key_reuse`)."""
         self.is_view = False
         """Whether a result may share memory with an operand; an implementation that returns a view must say so, or
         results of `jit` would share memory with its arguments."""
+        self.places_zeros: Callable[[Sequence[Any], Mapping[str, Any]], bool] | None = None
+        """`places_zeros(inputs, params)`: whether the result may be zero in some places because the primitive has put
+        zeros there, and not by their value (`functrans.transforms.masking`)."""
+        self.guard: Rule | None = None
+        """`guard(masked, params)`: the primitive and parameters, on the same operands, in whose products the zeros of
+        the operands that are masked stay zero; None where there are none such."""
+        self.narrow: Rule | None = None
+        """`narrow(operation, used)`: an operation that computes just the results that are used, with the numbers of the
+        operands that it needs and of the results that it gives; None where it would be no smaller."""
         self._operations: WeakValueDictionary[tuple[Any, ...], Operation] = WeakValueDictionary()
         _registry[name] = self
 
@@ -84,8 +104,12 @@ class Primitive:
         """Whether no derivative passes through it (comparisons, `floor`, `stop_gradient`)."""
         return self.jvp_rules is not None and not any(self.jvp_rules)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _lookup, (self.name,)
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        owned = None if self.owner is None else name_in_module(self.owner, self.owner.__module__)
+        if owned is not None:
+            return getattr, (self.owner, "primitive")
+        name = None if self.__module__ == __name__ else name_in_module(self, self.__module__)
+        return (_lookup, (self.name,)) if name is None else name
 
     def bind(self, *operands: Any, **params: Any) -> Any:
         """Apply the primitive: record it where a recording takes it, else compute it.
@@ -154,13 +178,20 @@ class Primitive:
 
 def apply_operation(operation: Operation, operands: Sequence[Any]) -> Any:
     """Record an operation where a recording takes it, else compute it. The operands must have its avals."""
-    recording = recording_for(operands)
+    recording = recording_for(operands, operation.effectful)
+    if operation.axis_names:
+        recording = recording_within(operation.axis_names, recording)
     if recording is not None:
         return recording.record(operation, operands)
     return operation.primitive.evaluate(operation, [_as_array(x) for x in operands])
 
 
 def _lookup(name: str) -> Primitive:
+    if name not in _registry:
+        raise LookupError(
+            f"there is no primitive named {name!r} in this process: import the module that makes it before a program "
+            "that has it is unpickled. (One that is a global of its module is imported with it.)"
+        )
     return _registry[name]
 
 

@@ -31,14 +31,16 @@ def format_jaxpr(jaxpr: Any, n_consts: int = 0, indent: str = "") -> str:
 
 def format_equation(eqn: Any, names: _Names, indent: str = "") -> str:
     """`c:f64[3] = mul a b` for an equation, with the names that a program gives its atoms."""
-    results = " ".join([names.typed(out) for out in eqn.outs])
+    results = "".join([f"{names.typed(out)} " for out in eqn.outs])
     operands = "".join([f" {names[atom]}" for atom in eqn.inputs])
-    return f"{results} = {eqn.primitive.name}{_format_params(eqn.params, indent)}{operands}"
+    return f"{results and f'{results}= '}{eqn.primitive.name}{_format_params(eqn.params, indent)}{operands}"
 
 
 def format_aval(aval: Any) -> str:
     """`f64[3,4]` for an aval, as jaxprs have it."""
     dtype = aval.dtype
+    if dtype.names is not None:
+        return f"{dtype.names[0]}[{','.join(map(str, aval.shape))}]"
     kind = dtype.name.rstrip("0123456789")
     short = "bool" if kind == "bool" else f"{_SHORT.get(kind, kind)}{dtype.itemsize * 8}"
     return f"{short}[{','.join(map(str, aval.shape))}]"

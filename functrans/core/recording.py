@@ -25,6 +25,8 @@ import numpy as np
 from functrans.config import config
 from functrans.core.aval import Aval, aval_of
 from functrans.core.check import check_jaxpr
+from functrans.core.effects import without_effects
+from functrans.core.forcing import Effects, effect_waits_for, force_effect, force_pending, without_forced
 from functrans.core.jaxpr import (
     Atom,
     Jaxpr,
@@ -36,10 +38,12 @@ from functrans.core.jaxpr import (
     literal_of,
 )
 from functrans.core.locks import lock, unlock
+from functrans.core.nonfinite import check_results, located
+from functrans.core.tapes import Tape
 from functrans.core.tracer import Tracer
-from functrans.errors import UnexpectedTracerError, describe_line, is_internal
+from functrans.errors import NonFiniteError, UnexpectedTracerError, describe_line, is_internal
 
-__all__ = ["UNKNOWN", "Recording", "no_staging", "recording_for", "staging_open"]
+__all__ = ["UNKNOWN", "Recording", "no_staging", "recording_for", "scope", "staging_open", "staging_suspended"]
 
 
 class _Unknown:
@@ -60,6 +64,10 @@ class _Staging(threading.local):
 
     def __init__(self) -> None:
         self.stack: list[Recording] = []
+        self.innermost: Recording | None = None
+        """The innermost open recording that takes effects, staging or not."""
+        self.suspended: list[Recording] = []
+        """Recordings that are open, and do not take operations now because the user asked so."""
         self.scopes: tuple[str, ...] = ()
         """The names of the open scopes, outermost first; messages show them."""
 
@@ -80,15 +88,47 @@ class no_staging:  # noqa: N801  (a context manager, used like a function)
         _staging.stack = self._stack
 
 
+class staging_suspended:  # noqa: N801  (as above)
+    """Within it, staging recordings take no operations, though they are open: what a user computes at once."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before = _staging.stack, _staging.suspended
+        _staging.stack, _staging.suspended = [], [*_staging.suspended, *_staging.stack]
+
+    def __exit__(self, *_: object) -> None:
+        _staging.stack, _staging.suspended = self._before
+
+
+class scope:  # noqa: N801  (as above)
+    """Within it, equations of this thread's recordings are in a scope of a name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        _staging.scopes = (*_staging.scopes, self.name)
+
+    def __exit__(self, *_: object) -> None:
+        _staging.scopes = _staging.scopes[:-1]
+
+
 def staging_open() -> bool:
     """Whether a staging recording is open, which takes operations on plain arrays too."""
     return bool(_staging.stack)
 
 
-def recording_for(operands: Sequence[Any]) -> Recording | None:
-    """The recording that takes an operation on these operands; None where it is simply computed."""
+def recording_for(operands: Sequence[Any], effectful: bool = False) -> Recording | None:
+    """The recording that takes an operation on these operands; None where it is simply computed.
+
+    An effect is taken by the innermost open recording even if none of its operands belongs to it, since effects happen
+    in the order of the program.
+    """
     stack = _staging.stack
     deepest = stack[-1] if stack else None
+    if effectful and _staging.innermost is not None and _staging.innermost.home is stack:
+        deepest = _staging.innermost
     for x in operands:
         if type(x) is Tracer:
             recording = x.recording
@@ -123,8 +163,12 @@ class Recording:
             in a recording inside of one for which that holds.
         describe_input: gives the name of an input, for messages.
         differentiated: the numbers of the inputs with respect to which the program will be differentiated.
+        forward: whether by forward mode; else it is linearized.
         reads: the arrays that the program will be run on, which are read-only while the recording is open; the values
             if not given.
+        takes_effects: whether effects that are asked for while it is the innermost belong to it.
+        opaque_constants: whether callbacks are constants of the program and not more inputs, for which the program of a
+            transformation has no place.
     """
 
     __slots__ = (
@@ -133,20 +177,28 @@ class Recording:
         "_locked",
         "avals",
         "closed",
+        "derivatives",
         "differentiated",
+        "effects",
         "equations",
+        "forward",
+        "home",
         "known",
         "literals",
         "masked",
         "n_inputs",
         "n_results",
         "name",
+        "opaque_constants",
+        "outer",
+        "reads",
         "reads_values",
         "serial",
         "source",
         "sources",
         "staging",
         "starts",
+        "takes_effects",
         "values",
     )
 
@@ -160,7 +212,10 @@ class Recording:
         literals: bool = False,
         describe_input: Callable[[int], object] | None = None,
         differentiated: frozenset[int] | range = frozenset(),
+        forward: bool = False,
         reads: Sequence[Any] | None = None,
+        takes_effects: bool = True,
+        opaque_constants: bool = False,
     ) -> None:
         self.name = name
         self.avals = list(avals)
@@ -170,6 +225,10 @@ class Recording:
         stack = _staging.stack
         self.literals: bool = literals or (bool(stack) and stack[-1].literals)
         self.differentiated = differentiated
+        self.forward = forward
+        self.reads = self.known if reads is None else reads
+        self.derivatives: list[frozenset[Recording]] = []
+        """For each equation, as far as somebody has asked: the recordings that `differentiating` gives."""
         self.serial = next(_serials)
         self.closed = False
         self.reads_values = False
@@ -184,6 +243,14 @@ class Recording:
         self.starts: list[int] | None = None
         """The number of each equation's first result; None as long as every equation has one."""
         self.values: dict[int, Any] = {}
+        self.takes_effects = takes_effects
+        self.opaque_constants = opaque_constants
+        self.effects: Effects | None = None
+        """What has become of its effects; None as long as nobody has asked."""
+        self.outer: Recording | None = None
+        """The recording around it, which has the effects that come before."""
+        self.home: list[Recording] | None = None
+        """The staging stack in which it was opened: what is recorded in another is none of its business."""
         self._captured: dict[int, tuple[Any, Atom]] = {}
         self._describe_input = describe_input
         self._locked: list[Any] = []
@@ -196,15 +263,28 @@ class Recording:
     def __enter__(self) -> Recording:
         if self.staging:
             _staging.stack.append(self)
+        if self.takes_effects:
+            self.outer, self.home, _staging.innermost = _staging.innermost, _staging.stack, self
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        try:
+            if isinstance(error, Exception) and self.takes_effects:
+                force_pending(self)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.takes_effects:
+            _staging.innermost = self.outer
+            self.outer = self.home = None
         if self.staging:
             _staging.stack.pop()
         self.closed = True
         if self._locked:
             unlock(self._locked)
         self.values.clear()
+        self.derivatives.clear()
 
     def inputs(self) -> list[Tracer]:
         """The tracers of the inputs that the recording was opened with."""
@@ -216,11 +296,13 @@ class Recording:
         With `intern=False` the program is not kept for reuse: it is on its way to another.
         """
         atoms = tuple([self.atom(x) for x in outs])
-        avals, equations = tuple(self.avals), tuple(self.equations)
+        equations, sources = self.equations, self.sources
+        if self.effects is not None and self.effects.forced:
+            equations, sources, atoms = without_forced(self, atoms)
         if intern:
-            jaxpr = intern_program(avals, equations, atoms, self.sources)
+            jaxpr = intern_program(tuple(self.avals), tuple(equations), atoms, sources)
         else:
-            jaxpr = Jaxpr((avals, equations, atoms), self.sources)
+            jaxpr = Jaxpr((tuple(self.avals), tuple(equations), atoms), sources)
         if config.check_programs:
             check_jaxpr(jaxpr)
         return jaxpr, self.known
@@ -271,7 +353,7 @@ class Recording:
                 raise escaped(x)
             return self._capture(x, x)
         if kind is float:
-            return literal_of(x) if self.literals else self._new_input(_WEAK_FLOAT, np.array(x))
+            return literal_of(x) if self.literals else self.new_input(_WEAK_FLOAT, np.array(x))
         if kind is Literal:
             return x
         if kind is int or kind is bool:
@@ -282,11 +364,16 @@ class Recording:
             aval_of(x)
             return self._capture_array(x)
         aval = aval_of(x)
+        if aval.dtype.kind == "V":
+            if self.opaque_constants and not isinstance(x, Tape):
+                return x.as_constant(self).atom
+            return self._capture(x, x)
         if self.literals or not aval.inexact:
             return Literal(x, aval)
-        return self._new_input(aval, np.array(x))
+        return self.new_input(aval, np.array(x))
 
-    def _new_input(self, aval: Aval, value: Any) -> int:
+    def new_input(self, aval: Aval, value: Any) -> int:
+        """One more input of the program, and its value."""
         self.avals.append(aval)
         self.known.append(value)
         return -len(self.avals)
@@ -295,7 +382,7 @@ class Recording:
         found = self._captured.get(id(original))
         if found is not None:
             return found[1]  # type: ignore[return-value]
-        atom = self._new_input(aval_of(value), value)
+        atom = self.new_input(aval_of(value), value)
         self._captured[id(original)] = original, atom  # holding it keeps its id from being used again
         return atom
 
@@ -319,7 +406,7 @@ class Recording:
         """The value of a tracer of this recording."""
         if self.closed:
             raise escaped(tracer)
-        for recording in _staging.stack:
+        for recording in (*_staging.suspended, *_staging.stack):
             if recording.serial > self.serial:
                 recording.reads_values = True
         return self.value(tracer.atom)
@@ -336,24 +423,34 @@ class Recording:
                 self._evaluate(index)
         return self.values[atom]
 
-    def unknown_input(self, atom: Atom) -> str | None:
-        """A description of an unknown input on which the value of an atom hangs; None if there is none."""
+    def unknown_input(self, atom: Atom, effects: bool = True) -> str | None:
+        """A description of an unknown input on which the value of an atom hangs, or (if wanted) of an effect that
+        cannot happen yet; None if there is none.
+        """
         for reached in self._reachable(atom, lambda result: result not in self.values):
             if type(reached) is int and reached < 0:
                 known = self.known[-1 - reached]
                 if known is UNKNOWN:
                     return self.describe(reached)
                 if type(known) is Tracer:
-                    found: str | None = known.recording.unknown_input(known.atom)
+                    found: str | None = known.recording.unknown_input(known.atom, effects)
                     if found is not None:
                         return found
+            elif type(reached) is int and reached not in self.values:
+                index = self.index_of(reached)
+                operation = self.equations[index][0]
+                if operation.axis_names:
+                    return f"the members along the axis {', '.join(sorted(map(repr, operation.axis_names)))}"
+                waits_for = effect_waits_for(self, index) if effects and operation.effectful else None
+                if waits_for is not None:
+                    return waits_for
         return None
 
     def differentiated_input(self, atom: Atom) -> str | None:
         """A description of a differentiated input on which an atom depends smoothly; None if there is none."""
 
         def carries_derivative(result: int) -> bool:
-            operation, _ = self.equations[self._index(result)]
+            operation, _ = self.equations[self.index_of(result)]
             return any([aval.inexact for aval in operation.out_avals]) and not operation.primitive.is_constant
 
         for reached in self._reachable(atom, carries_derivative):
@@ -367,13 +464,42 @@ class Recording:
                         return found
         return None
 
+    def differentiating(self, atom: Atom) -> frozenset[Recording]:
+        """The recordings with respect to whose inputs an atom will be differentiated, as far as can be known now.
+
+        `UNKNOWN` is among them if it depends on an input without a value: then others may come, when it has one.
+        """
+        if type(atom) is not int:
+            return _NOWHERE
+        if atom >= 0:
+            index = self.index_of(atom)
+            for operation, inputs in self.equations[len(self.derivatives) : index + 1]:
+                smooth = not operation.primitive.is_constant and any([aval.inexact for aval in operation.out_avals])
+                self.derivatives.append(_NOWHERE.union(*map(self.differentiating, inputs)) if smooth else _NOWHERE)
+            return self.derivatives[index] if self._aval(atom).inexact else _NOWHERE
+        number = -1 - atom
+        if not self.avals[number].inexact:
+            return _NOWHERE
+        source, found = self.known[number], _NOWHERE
+        if source is UNKNOWN:
+            source, found = self.reads[number] if number < len(self.reads) else UNKNOWN, _LATER
+        if type(source) is Tracer and not source.recording.closed:
+            found |= source.recording.differentiating(source.atom)
+        return found | {self} if number in self.differentiated else found
+
+    def _aval(self, atom: int) -> Aval:
+        if self.starts is None:
+            return self.equations[atom][0].out_avals[0]
+        index = self.index_of(atom)
+        return self.equations[index][0].out_avals[atom - self.results_of(index).start]
+
     def _reachable(self, atom: Atom, through: Callable[[int], bool]) -> set[Atom]:
         seen: set[Atom] = {atom}
         pending = [atom]
         while pending:
             reached = pending.pop()
             if type(reached) is int and reached >= 0 and through(reached):
-                fresh = [x for x in self.equations[self._index(reached)][1] if x not in seen]
+                fresh = [x for x in self.equations[self.index_of(reached)][1] if x not in seen]
                 seen.update(fresh)
                 pending.extend(fresh)
         return seen
@@ -383,22 +509,46 @@ class Recording:
         pending = [atom]
         while pending:
             reached = pending.pop()
-            index = self._index(reached)
+            index = self.index_of(reached)
             if index not in needed and reached not in self.values:
                 needed.add(index)
                 pending.extend([x for x in self.equations[index][1] if type(x) is int and x >= 0])
         return sorted(needed)
 
-    def _index(self, atom: int) -> int:
+    def defining(self, atom: int) -> RawEquation:
+        """The equation that gives a result: its operation and operands."""
+        return self.equations[self.index_of(atom)]
+
+    def index_of(self, atom: int) -> int:
+        """The number of the equation that gives a result."""
         return atom if self.starts is None else bisect_right(self.starts, atom) - 1
+
+    def results_of(self, index: int) -> range:
+        """The results of an equation."""
+        first = index if self.starts is None else self.starts[index]
+        return range(first, first + len(self.equations[index][0].out_avals))
 
     def _evaluate(self, index: int) -> None:
         operation, inputs = self.equations[index]
-        results = operation.primitive.evaluate(operation, [self.value(x) for x in inputs])
-        first = index if self.starts is None else self.starts[index]
-        if not operation.primitive.multiple_results:
+        if operation.effectful:
+            operation = without_effects(operation)
+            if operation.effectful:
+                force_effect(self, index)
+                return
+        operands = [self.value(x) for x in inputs]
+        try:
+            self.remember(index, operation.primitive.evaluate(operation, operands))
+        except NonFiniteError as error:
+            raise located(error, self.sources[index]) from None
+        if config.checks_values:
+            results = [self.values[result] for result in self.results_of(index)]
+            check_results(operation, operands, results, self.sources[index])
+
+    def remember(self, index: int, results: Any) -> None:
+        """Keep the values that an equation has given."""
+        if not self.equations[index][0].primitive.multiple_results:
             results = (results,)
-        for result, value in enumerate(results, first):
+        for result, value in zip(self.results_of(index), results, strict=True):
             if type(value) is np.ndarray:
                 value.flags.writeable = False  # the user may hold it, and it is used again
             self.values[result] = value
@@ -410,14 +560,21 @@ class Recording:
         if type(atom) is not int:
             return f"the number {atom}"
         if atom >= 0:
-            source = self.sources[self._index(atom)]
+            source = self.sources[self.index_of(atom)]
             return f"a result at {describe_line(*source)}" if source else f"a result in {self.name}"
         index = -1 - atom
         if index < self.n_inputs and self._describe_input is not None:
             return f"argument {self._describe_input(index)} of {self.name}"
         return f"input {index} of {self.name}" if index < self.n_inputs else f"a value captured by {self.name}"
 
+    def describe_equation(self, index: int) -> str:
+        """What an equation with effects is, in the user's words."""
+        source, name = self.sources[index], self.equations[index][0].primitive.name
+        return f"the {name} at {describe_line(*source)}" if source else f"a {name} in {self.name}"
 
+
+_NOWHERE: frozenset[Recording] = frozenset()
+_LATER: frozenset[Recording] = frozenset([UNKNOWN])
 _internal_files: dict[str, bool] = {}
 
 

@@ -33,21 +33,35 @@ In a transpose rule an operand that is transposed has no value: it is an `Undefi
 
 Where several are given, forward mode takes the first of: by operand, general, VJP; linearizing prefers a linearization,
 then the VJP. Rules work on tracers: they call other primitives' functions, on whatever their operands are.
+
+Attributes of the primitive say the rest, each with a default that is right for most:
+
+- `effectful`: it does something besides computing its results. An equation is effectful too if a program that it
+  carries is; no pass drops, merges or reorders it.
+- `is_view`, `is_elementwise`: what the interpreter may do with its results and operands.
+- `is_call`: in the final form it is replaced by its parameter `jaxpr`, inlined on its operands.
+- `is_collective`: it works over the axis that its parameter `axis_name` names. `Operation.axis_names` has these names,
+  of the programs that it carries too; a rule given by `def_program_batch` does away with that of its `BatchAxis`.
+- `places_zeros(inputs, params)`, `guard(masked, params)`: where structural zeros of cotangents come from, and the
+  product in which they stay zero, whatever the other factor is (`functrans.transforms.masking`).
+- `narrow(operation, used)`: a smaller operation for when only some of its results are used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from functrans.core.aval import Aval, HasAval
 from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
+from functrans.core.tracer import Tracer
 from functrans.errors import MissingRuleError
 
 __all__ = [
     "BatchAxis",
     "UndefinedPrimal",
+    "among_zeros",
     "declare_absent",
     "def_abstract",
     "def_batch",
@@ -62,6 +76,7 @@ __all__ = [
     "def_specialized_impl",
     "def_transpose",
     "def_vjp",
+    "is_masked",
     "zeros_like",
 ]
 
@@ -89,6 +104,16 @@ def zeros_like(x: Any) -> Literal:
     """A zero of an aval, or of that of a tracer, literal or undefined primal."""
     aval: Aval = x if type(x) is Aval else x.aval
     return Literal(0, aval.strong)
+
+
+def is_masked(ct: Any) -> bool:
+    """In a transpose rule, whether a cotangent may be zero in places where a selection or an index put the zero."""
+    return type(ct) is Tracer and ct.atom in ct.recording.masked
+
+
+def among_zeros(operands: Sequence[Any], params: Mapping[str, Any]) -> bool:
+    """For `Primitive.places_zeros`: whether an operand is a zero, among the elements of which others are put."""
+    return any([type(x) is Literal and x.value == 0 and x.aval.inexact for x in operands])
 
 
 def def_impl(primitive: Primitive, impl: Callable[..., Any]) -> None:
@@ -131,6 +156,7 @@ def def_constant(primitive: Primitive, n_operands: int, because: str = "its deri
     """Declare that no derivative passes through the primitive."""
     primitive.jvp_rules = (None,) * n_operands
     primitive.absent["transpose"] = because
+    primitive.forget()
 
 
 def def_linear(primitive: Primitive, transpose: TransposeRule) -> None:
@@ -194,6 +220,8 @@ def def_batch(primitive: Primitive, rule: Callable[..., Any]) -> None:
 def def_program_batch(primitive: Primitive, rule: Callable[..., Any]) -> None:
     """Give the batching rule of a primitive that carries a program: `rule(axis, operands, axes, **params) -> (outs,
     axes of outs)`, with the `BatchAxis` that `batch` takes.
+
+    Where the program has a collective over the axis, the rule is called even if no operand is stacked.
     """
     primitive.batch = rule
     primitive.batches_programs = True

@@ -193,12 +193,22 @@ class Tracer(HasAval):
 INSTALLED_METHODS = tuple(name for name, kind in Tracer.__annotations__.items() if kind not in ("Any", "Aval"))
 """The methods that `functrans.numpy` installs."""
 
-_STATIC = "mark the argument static (static_argnums), or leave jit away: under grad alone the arguments are known."
+_JITTED = (
+    "Of a jitted function, mark the argument static (static_argnums), or leave jit away: under grad alone the "
+    "arguments are known."
+)
 
 _REMEDY: dict[type[ConcretizationTypeError], str] = {
-    ConcretizationTypeError: f"Return it and look at it after the call, {_STATIC}",
-    TracerBoolConversionError: f"Choose with functrans.numpy.where(condition, x, y), {_STATIC}",
-    TracerIntegerConversionError: f"Sizes and axes are part of the program: {_STATIC}",
+    ConcretizationTypeError: (
+        f"Return it and look at it after the call, or print it with functrans.debug.print. {_JITTED}"
+    ),
+    TracerBoolConversionError: (
+        "Choose with functrans.numpy.where(condition, x, y) or functrans.lax.cond, repeat with "
+        f"functrans.lax.while_loop. {_JITTED}"
+    ),
+    TracerIntegerConversionError: (
+        f"Sizes and axes are part of the program; an element at a traced place is functrans.numpy.take(x, i). {_JITTED}"
+    ),
 }
 
 

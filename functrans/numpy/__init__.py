@@ -400,6 +400,7 @@ from functrans.numpy.universal import (
     vecdot,
     vecmat,
 )  # fmt: skip
+from functrans.numpy.vectorize import vectorize
 
 install_operators()
 install_protocols(sys.modules[__name__])
@@ -447,6 +448,6 @@ __all__ = [
     "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril",
     "tril_indices", "tril_indices_from", "triu", "triu_indices", "triu_indices_from", "true_divide",
     "trunc", "ufunc", "uint", "uint16", "uint32", "uint64", "uint8", "uintp", "unravel_index",
-    "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot", "vecdot", "vecmat", "vsplit", "vstack",
-    "where", "zeros", "zeros_like",
+    "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot", "vecdot", "vecmat", "vectorize", "vsplit",
+    "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -37,6 +37,7 @@ def plan_of(function: Callable[..., Any], avals: tuple[Aval, ...], static: tuple
     with stage(function.__name__.strip("_"), avals) as recording:
         outs = function(*recording.inputs(), *static)
         single = not isinstance(outs, (tuple, list))
+        recording.sources[:] = [None] * len(recording.sources)  # they get the line of each call, once they are inlined
         program, values = recording.close([outs] if single else outs)
     if len(values) > len(avals):  # a user's function, given to register_ufunc, closes over arrays
         program = _with_constants(program, avals, values[len(avals) :], function.__name__)

@@ -83,7 +83,10 @@ def fitted(operands: Sequence[Any], ufunc: np.ufunc | None = None) -> tuple[Any,
     others = [aval_of(x) for x in operands if type(x) is not int]
     if not others or ufunc is np.ldexp:
         return tuple(operands)
-    common = Aval((), result_type(*others), all([aval.weak for aval in others]))
+    if len(others) == 1:
+        common = others[0]
+    else:
+        common = Aval((), result_type(*others), all([aval.weak for aval in others]))
     return tuple([fitting(x, common, ufunc) if type(x) is int else x for x in operands])
 
 

@@ -15,6 +15,7 @@ from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
 from functrans.core.rules import (
     UndefinedPrimal,
+    among_zeros,
     def_abstract,
     def_batch,
     def_general_jvp,
@@ -373,6 +374,7 @@ def _dynamic_update_slice_batch(
 
 
 dynamic_update_slice_p = Primitive("dynamic_update_slice")
+dynamic_update_slice_p.places_zeros = among_zeros
 def_abstract(dynamic_update_slice_p, _dynamic_update_slice_abstract)
 def_specialized_impl(dynamic_update_slice_p, _dynamic_update_slice_impl)
 def_general_jvp(dynamic_update_slice_p, _dynamic_update_slice_jvp)

@@ -5,7 +5,7 @@ What the indices mean is in `windows.py`. The other scatters are in `scatter.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -15,6 +15,7 @@ from functrans.core.aval import Aval
 from functrans.core.primitive import Primitive
 from functrans.core.rules import (
     UndefinedPrimal,
+    among_zeros,
     def_abstract,
     def_batch,
     def_general_jvp,
@@ -269,7 +270,12 @@ def shifted(axes: Shape, by: int = 1) -> Shape:
     return tuple([d + by for d in axes])
 
 
+def _fills(inputs: Sequence[Any], params: Mapping[str, Any]) -> bool:
+    return params["mode"] is GatherScatterMode.FILL_OR_DROP
+
+
 gather_p = Primitive("gather")
+gather_p.places_zeros = _fills
 def_abstract(gather_p, _gather_abstract)
 def_specialized_impl(gather_p, _gather_impl)
 def_multilinear(gather_p, _gather_transpose, None)
@@ -533,5 +539,6 @@ def _scatter_add_transpose(ct: Any, operand: Any, indices: Any, updates: Any, **
 
 
 scatter_add_p = scatter_primitive("scatter_add", np.add, NUMBER)
+scatter_add_p.places_zeros = among_zeros
 def_general_jvp(scatter_add_p, _scatter_add_jvp)
 def_transpose(scatter_add_p, _scatter_add_transpose)

@@ -13,6 +13,7 @@ from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
 from functrans.core.rules import (
     UndefinedPrimal,
+    among_zeros,
     def_abstract,
     def_batch,
     def_impl,
@@ -75,6 +76,7 @@ def _concatenate_batch(
 
 
 concatenate_p = Primitive("concatenate")
+concatenate_p.places_zeros = among_zeros
 def_abstract(concatenate_p, _concatenate_abstract)
 def_impl(concatenate_p, lambda *operands, dimension: np.concatenate(operands, dimension))
 def_linear(concatenate_p, _concatenate_transpose)

@@ -20,7 +20,15 @@ from functrans.core.rules import def_abstract, def_batch, def_multilinear, def_s
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.shape import transpose
 
-__all__ = ["DotDimensionNumbers", "batch_matmul", "dot", "dot_general", "dot_general_p"]
+__all__ = [
+    "DotDimensionNumbers",
+    "batch_matmul",
+    "batched_dot",
+    "dot",
+    "dot_cotangents",
+    "dot_general",
+    "dot_general_p",
+]
 
 Axes = tuple[int, ...]
 DotDimensionNumbers = tuple[tuple[Axes, Axes], tuple[Axes, Axes]]
@@ -281,22 +289,28 @@ def _composed(function: Product, left: View, right: View) -> Product:
 # dot_general: its transpose, in each operand
 
 
-def _dot_general_transpose_lhs(ct: Any, lhs: Any, rhs: Any, *, dimension_numbers: DotDimensionNumbers) -> Any:
+def _dot_general_transpose_lhs(
+    ct: Any, lhs: Any, rhs: Any, *, dimension_numbers: DotDimensionNumbers, product: Callable[..., Any] = dot_general
+) -> Any:
     (contract, rhs_contract), (batch, rhs_batch) = dimension_numbers
     n_batch, kept = len(batch), _rest(lhs.ndim, contract, batch)
     rhs_kept = _rest(rhs.ndim, rhs_contract, rhs_batch)
     ct_kept = tuple(range(n_batch, n_batch + len(kept)))
     ct_summed = tuple(range(n_batch + len(kept), ct.ndim))
-    return _cotangent(ct, rhs, kept, contract, batch, (ct_kept, ct_summed), (rhs_contract, rhs_kept, rhs_batch))
+    axes = (ct_kept, ct_summed), (rhs_contract, rhs_kept, rhs_batch)
+    return _cotangent(ct, rhs, kept, contract, batch, *axes, product)
 
 
-def _dot_general_transpose_rhs(ct: Any, lhs: Any, rhs: Any, *, dimension_numbers: DotDimensionNumbers) -> Any:
+def _dot_general_transpose_rhs(
+    ct: Any, lhs: Any, rhs: Any, *, dimension_numbers: DotDimensionNumbers, product: Callable[..., Any] = dot_general
+) -> Any:
     (lhs_contract, contract), (lhs_batch, batch) = dimension_numbers
     n_batch, kept = len(batch), _rest(rhs.ndim, contract, batch)
     lhs_kept = _rest(lhs.ndim, lhs_contract, lhs_batch)
     ct_summed = tuple(range(n_batch, n_batch + len(lhs_kept)))
     ct_kept = tuple(range(n_batch + len(lhs_kept), ct.ndim))
-    return _cotangent(ct, lhs, kept, contract, batch, (ct_kept, ct_summed), (lhs_contract, lhs_kept, lhs_batch))
+    axes = (ct_kept, ct_summed), (lhs_contract, lhs_kept, lhs_batch)
+    return _cotangent(ct, lhs, kept, contract, batch, *axes, product)
 
 
 def _cotangent(
@@ -307,6 +321,7 @@ def _cotangent(
     batch: Axes,
     ct_axes: tuple[Axes, Axes],
     other_axes: tuple[Axes, Axes, Axes],
+    product: Callable[..., Any],
 ) -> Any:
     """The product of ct and the other operand, its axes where the operand has them: kept, contracting and batch.
 
@@ -320,11 +335,14 @@ def _cotangent(
     order = sorted(range(len(contract)), key=lambda i: other_contract[i])
     come_out = _pick(contract, order)
     if batch + come_out + kept == tuple(range(len(batch + contract + kept))):
-        return dot_general(other, ct, ((other_kept, ct_summed), (other_batch, ct_batch)))
-    product = dot_general(ct, other, ((ct_summed, other_kept), (ct_batch, other_batch)))
+        return product(other, ct, ((other_kept, ct_summed), (other_batch, ct_batch)))
+    out = product(ct, other, ((ct_summed, other_kept), (ct_batch, other_batch)))
     axes = batch + kept + come_out
-    return transpose(product, [axes.index(d) for d in range(len(axes))])
+    return transpose(out, [axes.index(d) for d in range(len(axes))])
 
+
+dot_cotangents = (_dot_general_transpose_lhs, _dot_general_transpose_rhs)
+"""The transpose rules in each operand; they can be given another `product` than `dot_general`."""
 
 # --------------------------------------------------------------------------------------------------------------------
 # dot_general: batched, and the primitive
@@ -333,6 +351,14 @@ def _cotangent(
 def _dot_general_batch(
     size: int, operands: Sequence[Any], axes: Sequence[int | None], *, dimension_numbers: DotDimensionNumbers
 ) -> tuple[Any, int]:
+    (lhs, rhs), (dims, out_axis) = operands, batched_dot(operands, axes, dimension_numbers)
+    return dot_general(lhs, rhs, dims), out_axis
+
+
+def batched_dot(
+    operands: Sequence[Any], axes: Sequence[int | None], dimension_numbers: DotDimensionNumbers
+) -> tuple[DotDimensionNumbers, int]:
+    """The dimension numbers of a product of operands of which some are stacked, and the batch axis of the result."""
     (lhs, rhs), (lhs_axis, rhs_axis) = operands, axes
     (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = dimension_numbers
     lhs_contract, lhs_batch = _shifted(lhs_contract, lhs_axis), _shifted(lhs_batch, lhs_axis)
@@ -345,7 +371,7 @@ def _dot_general_batch(
         rhs_kept = _rest(rhs.ndim, rhs_contract, rhs_batch)
         place = lhs_kept.index(lhs_axis) if lhs_axis is not None else len(lhs_kept) + rhs_kept.index(rhs_axis or 0)
         out_axis = len(lhs_batch) + place
-    return dot_general(lhs, rhs, ((lhs_contract, rhs_contract), (lhs_batch, rhs_batch))), out_axis
+    return ((lhs_contract, rhs_contract), (lhs_batch, rhs_batch)), out_axis
 
 
 def _shifted(axes: Axes, new: int | None) -> Axes:
@@ -356,5 +382,5 @@ def _shifted(axes: Axes, new: int | None) -> Axes:
 dot_general_p = Primitive("dot_general")
 def_abstract(dot_general_p, _dot_general_abstract)
 def_specialized_impl(dot_general_p, _dot_general_impl)
-def_multilinear(dot_general_p, _dot_general_transpose_lhs, _dot_general_transpose_rhs)
+def_multilinear(dot_general_p, *dot_cotangents)
 def_batch(dot_general_p, _dot_general_batch)

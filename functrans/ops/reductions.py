@@ -21,8 +21,9 @@ from functrans.core.rules import (
     def_constant,
     def_jvp,
     def_specialized_impl,
+    zeros_like,
 )
-from functrans.ops.comparison import eq
+from functrans.ops.comparison import eq, select
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.cumulative import cumprod, shifted
 from functrans.ops.elementwise import div, mul
@@ -171,8 +172,9 @@ def reduce_min(operand: Any, axes: Sequence[int]) -> Any:
 
 
 def _chooser_jvp(t: Any, out: Any, operand: Any, *, axes: Axes) -> Any:
-    winners = convert_element_type(eq(operand, _spread(out, operand.shape, axes)), t.dtype)
-    return div(reduce_sum(mul(t, winners), axes), reduce_sum(winners, axes))
+    winners = eq(operand, _spread(out, operand.shape, axes))
+    count = reduce_sum(convert_element_type(winners, t.dtype), axes)
+    return div(reduce_sum(select(winners, t, zeros_like(t)), axes), count)
 
 
 reduce_max_p = _reduction("reduce_max", np.maximum, ANY)

@@ -16,10 +16,12 @@ from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
 from functrans.core.rules import (
     UndefinedPrimal,
+    among_zeros,
     declare_absent,
     def_general_jvp,
     def_jvp,
     def_transpose,
+    is_masked,
     zeros_like,
 )
 from functrans.errors import MissingRuleError
@@ -112,6 +114,7 @@ def _stayed(shape: tuple[int, ...], indices: Any, updates: Any, params: dict[str
 
 
 scatter_p = scatter_primitive("scatter", None, ANY)
+scatter_p.places_zeros = among_zeros
 def_general_jvp(scatter_p, _scatter_jvp)
 def_transpose(scatter_p, _scatter_transpose)
 
@@ -165,6 +168,9 @@ def _scatter_mul_jvp_updates(t: Any, out: Any, operand: Any, indices: Any, updat
 
 
 def _scatter_mul_transpose(ct: Any, operand: Any, indices: Any, updates: Any, **params: Any) -> tuple[Any, None, None]:
+    if is_masked(ct):  # multiplied once, so that its zeros can be guarded
+        ones = Literal(1, Aval(operand.shape, operand.dtype))
+        return mul(ct, scatter_mul_p.bind(ones, indices, updates, **params)), None, None
     return scatter_mul_p.bind(ct, indices, updates, **params), None, None
 
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from functrans.core.rules import zeros_like
 from functrans.ops.bitwise import bitwise_and
-from functrans.ops.comparison import eq, gt, lt, select
-from functrans.ops.conversion import convert_element_type
+from functrans.ops.comparison import eq, ge, gt, le, lt, select
 from functrans.ops.elementwise import mul
 from functrans.ops.families import ANY, NUMBER, constant_like, def_derivative, elementwise, matched
 from functrans.ops.shape import broadcast_in_dim
@@ -17,9 +16,13 @@ from functrans.ops.shape import broadcast_in_dim
 __all__ = ["clamp", "clamp_p", "max", "max_p", "min", "min_p"]
 
 
-def _share(chosen: Any, x: Any, y: Any) -> Any:
-    """The derivative by one of two operands: 1 where it is chosen, 1/2 where they are equal, else 0."""
-    return select(eq(x, y), constant_like(x, 0.5), convert_element_type(chosen, x.dtype))
+def _share(t: Any, chosen: Any, x: Any, y: Any) -> Any:
+    """The derivative by one of two operands: t where it is chosen, half of it where they are equal, else 0.
+
+    `chosen` holds where they are equal, too.
+    """
+    half = select(eq(x, y), constant_like(x, 0.5), constant_like(x, 1))
+    return mul(select(chosen, t, zeros_like(t)), half)
 
 
 def max(x: Any, y: Any) -> Any:
@@ -38,8 +41,8 @@ def max(x: Any, y: Any) -> Any:
 max_p = elementwise("max", np.maximum, ANY)
 def_derivative(
     max_p,
-    lambda t, out, x, y: mul(t, _share(gt(x, y), x, y)),
-    lambda t, out, x, y: mul(t, _share(lt(x, y), x, y)),
+    lambda t, out, x, y: _share(t, ge(x, y), x, y),
+    lambda t, out, x, y: _share(t, le(x, y), x, y),
 )
 
 
@@ -54,8 +57,8 @@ def min(x: Any, y: Any) -> Any:
 min_p = elementwise("min", np.minimum, ANY)
 def_derivative(
     min_p,
-    lambda t, out, x, y: mul(t, _share(lt(x, y), x, y)),
-    lambda t, out, x, y: mul(t, _share(gt(x, y), x, y)),
+    lambda t, out, x, y: _share(t, le(x, y), x, y),
+    lambda t, out, x, y: _share(t, ge(x, y), x, y),
 )
 
 

@@ -13,6 +13,7 @@ from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
 from functrans.core.rules import (
     UndefinedPrimal,
+    among_zeros,
     def_abstract,
     def_batch,
     def_linear,
@@ -263,6 +264,7 @@ def _pad_batch(
 
 
 pad_p = Primitive("pad")
+pad_p.places_zeros = among_zeros
 def_abstract(pad_p, _pad_abstract)
 def_specialized_impl(pad_p, _pad_impl)
 def_linear(pad_p, _pad_transpose)

@@ -41,8 +41,9 @@ def _ratio(coefficients: Ratio, x: Array) -> Array:
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
-    value = np.full_like(x, coefficients[0])
-    for coefficient in coefficients[1:]:
+    value = x * coefficients[0]
+    value += coefficients[1]
+    for coefficient in coefficients[2:]:
         value *= x
         value += coefficient
     return value
@@ -191,7 +192,14 @@ def _outer_quantile(x: Array) -> Array:
 
 
 def _erf_inv_of_double(x: Array) -> Array:
-    return _piecewise(x, np.abs(x) <= 0.85, _central_quantile, _outer_quantile) / sqrt(2)
+    flat = x.reshape(-1)
+    with np.errstate(invalid="ignore", over="ignore"):  # far beyond 1, where it is not meant
+        out = _central_quantile(flat)
+    outer = np.flatnonzero(np.abs(flat) > 0.85)  # few, so that the others need not be picked
+    if outer.size:
+        out[outer] = _outer_quantile(flat[outer])
+    out /= sqrt(2)
+    return out.reshape(x.shape)
 
 
 def erf_inv(x: Any) -> Any:

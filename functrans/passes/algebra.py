@@ -10,12 +10,15 @@ from collections.abc import Callable
 from math import copysign
 from typing import Any
 
+import numpy as np
+
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, Operation
 from functrans.core.primitive import Primitive
 from functrans.ops.conversion import convert_element_type_p
 from functrans.ops.elementwise import add_p, div_p, mul_p, neg_p, sub_p
+from functrans.ops.guarded import guarded_div_p, guarded_mul_p
 from functrans.ops.shape import broadcast_in_dim_p, reshape_p, transpose_p
 from functrans.passes.literals import fold_literals
 
@@ -113,6 +116,28 @@ def _div(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> R
     return inputs[0] if _is(inputs[1], 1.0) else None
 
 
+def _guarded_mul(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    guards = eqn.params["guards"]
+    for atom, guarding in zip(inputs, guards, strict=True):
+        if guarding and _is_number(atom, np.equal, 0):
+            return atom
+    if any([_is_number(atom, np.isfinite) and not guards[place] for place, atom in enumerate(inputs)]):
+        return _mul(eqn, inputs, definitions) or _again(mul_p, eqn, inputs)
+    return None
+
+
+def _guarded_div(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
+    if _is_number(inputs[0], np.equal, 0):
+        return inputs[0]
+    if _is_number(inputs[1], np.isfinite) and not _is_number(inputs[1], np.equal, 0):
+        return _div(eqn, inputs, definitions) or _again(div_p, eqn, inputs)
+    return None
+
+
+def _is_number(atom: Atom, test: Callable[..., Any], *others: float) -> bool:
+    return type(atom) is Literal and bool(test(atom.scalar, *others))
+
+
 def _convert(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
     return inputs[0] if eqn.in_avals[0].dtype == eqn.out_avals[0].dtype else None
 
@@ -155,6 +180,8 @@ _RULES: dict[Primitive, Callable[[Equation, tuple[Atom, ...], Definitions], Rewr
     sub_p: _sub,
     mul_p: _mul,
     div_p: _div,
+    guarded_mul_p: _guarded_mul,
+    guarded_div_p: _guarded_div,
     convert_element_type_p: _convert,
     reshape_p: _reshape,
     transpose_p: _transpose,

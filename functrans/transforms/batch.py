@@ -17,13 +17,14 @@ share it. The rules of the primitives say how to compute on stacks with one oper
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from functrans.core.aval import Aval
 from functrans.core.evaluation import Environment, apply_equation, eval_jaxpr, stage
-from functrans.core.jaxpr import Equation, Jaxpr, Literal, derived
+from functrans.core.jaxpr import Equation, Jaxpr, Literal, axis_names_in, derived, jaxprs_in
 from functrans.core.rules import BatchAxis
+from functrans.errors import MissingRuleError, describe_line
 from functrans.ops.families import stacked
 from functrans.ops.joining import concatenate
 from functrans.ops.shape import reshape
@@ -31,7 +32,7 @@ from functrans.ops.slicing import index_in_dim
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import tidied
 
-__all__ = ["Axes", "BatchAxis", "batch", "batch_to"]
+__all__ = ["Axes", "BatchAxis", "batch", "batch_to", "collective_over"]
 
 Axes = tuple[int | None, ...]
 
@@ -47,6 +48,7 @@ def batch(jaxpr: Jaxpr, axis: BatchAxis, axes: Axes) -> tuple[Jaxpr, Axes]:
     Returns:
         The program, and the axis along which each output is stacked.
     """
+    axis = _named_if_used(jaxpr, axis)
     return derived(jaxpr, ("batch", axis, axes), lambda: _batch(inline(jaxpr), axis, axes))
 
 
@@ -55,7 +57,31 @@ def batch_to(jaxpr: Jaxpr, axis: BatchAxis, axes: Axes, out_axes: Axes) -> Jaxpr
 
     An output for which None is given must not depend on a stacked input.
     """
+    axis = _named_if_used(jaxpr, axis)
     return derived(jaxpr, ("batch_to", axis, axes, out_axes), lambda: _batch_to(jaxpr, axis, axes, out_axes))
+
+
+def _named_if_used(jaxpr: Jaxpr, axis: BatchAxis) -> BatchAxis:
+    """The axis without its name, where no collective in the program asks for it."""
+    return axis if axis.name is None or axis.name in axis_names_in(jaxpr) else BatchAxis(axis.size)
+
+
+def collective_over(jaxpr: Jaxpr, name: Hashable, exchanging: bool = False) -> str | None:
+    """A description of the first collective over a named axis in a program; None if there is none.
+
+    With `exchanging`, of the first that hands values from member to member, which `axis_index` does not.
+    """
+    if name is None or name not in axis_names_in(jaxpr):
+        return None
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.is_collective and eqn.params["axis_name"] == name and (eqn.inputs or not exchanging):
+            where = f" at {describe_line(*eqn.source)}" if eqn.source is not None else ""
+            return f"{eqn.primitive.name}{where}"
+        for inner in [inner for value in eqn.params.values() for inner in jaxprs_in(value)]:
+            found = collective_over(inner, name, exchanging)
+            if found is not None:
+                return found
+    return None
 
 
 def _batch_to(jaxpr: Jaxpr, axis: BatchAxis, axes: Axes, out_axes: Axes) -> Jaxpr:
@@ -91,12 +117,19 @@ def _batch(jaxpr: Jaxpr, axis: BatchAxis, axes: Axes) -> tuple[Jaxpr, Axes]:
 def _batch_equation(
     eqn: Equation, axis: BatchAxis, operands: list[Any], axes: list[int | None]
 ) -> tuple[Sequence[Any], Sequence[int | None]]:
-    if all([along is None for along in axes]):
+    names = eqn.operation.axis_names
+    if all([along is None for along in axes]) and not (names and axis.name in names):
         return apply_equation(eqn, operands), [None] * len(eqn.outs)
     if eqn.primitive.batch is None:
+        if axis.name in names:
+            raise MissingRuleError(
+                f"primitive {eqn.primitive.name!r} carries a program with a collective over {axis.name!r}, and has no "
+                "batching rule: its members cannot be computed one by one"
+            )
         return _loop(eqn, axis.size, operands, axes)
     primitive = eqn.primitive
-    outs, out_axes = primitive.batch(axis if primitive.batches_programs else axis.size, operands, axes, **eqn.params)
+    batched_over = axis if primitive.batches_programs else axis.size
+    outs, out_axes = primitive.batch(batched_over, operands, axes, **eqn.params)
     return (outs, out_axes) if primitive.multiple_results else ([outs], [out_axes])
 
 

@@ -14,6 +14,7 @@ from functrans.core.aval import aval_of
 from functrans.core.evaluation import apply_equation, eval_jaxpr, stage
 from functrans.core.jaxpr import Equation, Jaxpr, Operation
 from functrans.core.rules import zeros_like
+from functrans.errors import MissingRuleError
 from functrans.ops.calls import transposed_p
 from functrans.transforms.tangents import without_zeros
 from functrans.transforms.transpose import transpose
@@ -40,10 +41,21 @@ def linearize_from_vjp(
 
 
 def forward_of(backward: Jaxpr, n_cts: int) -> Jaxpr:
-    """The transpose of a program in its last inputs: from the other inputs and a tangent for each output."""
+    """The transpose of a program in its last inputs: from the other inputs and a tangent for each output.
+
+    Raises:
+        MissingRuleError: if the program is not linear in them.
+    """
     n_fixed = len(backward.in_avals) - n_cts
     linear = (False,) * n_fixed + (True,) * n_cts
-    return transpose(backward, linear, (True,) * len(backward.outs), instantiate=True)[0]
+    try:
+        return transpose(backward, linear, (True,) * len(backward.outs), instantiate=True)[0]
+    except MissingRuleError as error:
+        raise MissingRuleError(
+            "forward mode is asked of a function that has a VJP rule only, and cannot be derived from it: the backward "
+            "rule is not linear in the cotangent, or calls what cannot be transposed. Use reverse mode (grad, vjp, "
+            f"jacrev), or give the function a JVP rule too. ({error})"
+        ) from error
 
 
 def _backward_program(operation: Operation, nonzeros: tuple[bool, ...]) -> Jaxpr:

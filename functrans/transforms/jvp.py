@@ -23,8 +23,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from functrans.core.evaluation import Environment, apply_equation, stage
+from functrans.config import config
+from functrans.core.evaluation import Environment, apply_equation, in_scope, stage
 from functrans.core.jaxpr import Equation, Jaxpr, derived
+from functrans.errors import DERIVATIVE
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import tidied
 from functrans.transforms.from_vjp import jvp_from_vjp
@@ -44,7 +46,9 @@ def jvp(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros = ()) -> tuple[J
     Returns:
         A program (inputs, then the tangents given) to (outputs, then the tangents of some), and which outputs have one.
     """
-    return derived(jaxpr, ("jvp", nonzeros, instantiate), lambda: _jvp(inline(jaxpr), nonzeros, instantiate))
+    # Of a VJP rule the JVP is a transpose, which the setting changes.
+    key = ("jvp", nonzeros, instantiate, config.nan_safe_gradients)
+    return derived(jaxpr, key, lambda: _jvp(inline(jaxpr), nonzeros, instantiate))
 
 
 def _jvp(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros) -> tuple[Jaxpr, Nonzeros]:
@@ -55,10 +59,12 @@ def _jvp(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros) -> tuple[Jaxpr
         primals = Environment(tracers[: len(nonzeros)])
         tangents = Environment([next(given) if nonzero else None for nonzero in nonzeros])
         for eqn in jaxpr.eqns:
-            recording.source = eqn.source
+            recording.source, first = eqn.source, len(recording.sources)
             outs, outs_dot = jvp_equation(eqn, primals.read_all(eqn.inputs), read_tangents(tangents, eqn.inputs))
             primals.write(outs)
             tangents.write(outs_dot)
+            derivative = in_scope(eqn.source, DERIVATIVE)
+            recording.sources[first + 1 :] = [derivative] * len(recording.sources[first + 1 :])
         outs_dot = instantiated(read_tangents(tangents, jaxpr.outs), instantiate, jaxpr.out_avals)
         outs = primals.read_all(jaxpr.outs) + [t for t in outs_dot if t is not None]
         program, _ = recording.close(outs, intern=False)

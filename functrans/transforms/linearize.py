@@ -23,9 +23,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from functrans.core.evaluation import Environment, apply_equation, stage
+from functrans.core.evaluation import Environment, apply_equation, in_scope, stage
 from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
 from functrans.core.recording import UNKNOWN, Recording
+from functrans.errors import DERIVATIVE
 from functrans.passes.dead_code import drop_unused_inputs
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import tidied
@@ -72,7 +73,8 @@ def linearize(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros = ()) -> L
 def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros) -> Linearized:
     tangent_avals = [aval.strong for aval, nonzero in zip(jaxpr.in_avals, nonzeros, strict=True) if nonzero]
     with stage("linearize", jaxpr.in_avals) as primal:
-        with Recording("linearize", tangent_avals, [UNKNOWN] * len(tangent_avals), literals=True) as linear:
+        unknown = [UNKNOWN] * len(tangent_avals)
+        with Recording("linearize", tangent_avals, unknown, literals=True, takes_effects=False) as linear:
             outs, outs_dot = _walk(jaxpr, nonzeros, primal, linear)
             outs_dot = instantiated(outs_dot, instantiate, jaxpr.out_avals)
             linear_program, values = linear.close([t for t in outs_dot if t is not None], intern=False)
@@ -92,10 +94,12 @@ def _walk(jaxpr: Jaxpr, nonzeros: Nonzeros, primal: Recording, linear: Recording
     primals = Environment(primal.inputs())
     tangents = Environment([next(given) if nonzero else None for nonzero in nonzeros])
     for eqn in jaxpr.eqns:
-        primal.source = linear.source = eqn.source
+        primal.source, linear.source = eqn.source, in_scope(eqn.source, DERIVATIVE)
+        first = len(primal.sources)
         outs, outs_dot = _linearize_equation(eqn, primals.read_all(eqn.inputs), read_tangents(tangents, eqn.inputs))
         primals.write(outs)
         tangents.write(outs_dot)
+        primal.sources[first + 1 :] = [linear.source] * len(primal.sources[first + 1 :])
     return primals.read_all(jaxpr.outs), read_tangents(tangents, jaxpr.outs)
 
 

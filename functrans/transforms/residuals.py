@@ -11,18 +11,19 @@ from typing import Any, NamedTuple
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Equation, Jaxpr
-from functrans.ops import bitwise, comparison, conversion, elementwise, magnitude, power, selection, shape
+from functrans.ops import bitwise, comparison, conversion, elementwise, magnitude, power, selection, shape, slicing
 from functrans.ops import complex as complex_ops
 
 __all__ = ["SparedResiduals", "spare_residuals"]
 
 _CHEAP = frozenset({
-    elementwise.add_p, elementwise.sub_p, elementwise.mul_p, elementwise.neg_p, power.square_p,
+    elementwise.add_p, elementwise.sub_p, elementwise.mul_p, elementwise.div_p, elementwise.neg_p, power.square_p,
     comparison.eq_p, comparison.ne_p, comparison.lt_p, comparison.le_p, comparison.gt_p, comparison.ge_p,
     comparison.select_n_p, bitwise.and_p, bitwise.or_p, bitwise.not_p,
     magnitude.sign_p, magnitude.abs_p, selection.max_p, selection.min_p,
     complex_ops.real_p, complex_ops.imag_p, complex_ops.conj_p, conversion.convert_element_type_p,
     shape.broadcast_in_dim_p, shape.reshape_p, shape.transpose_p, shape.squeeze_p, shape.expand_dims_p,
+    slicing.slice_p,
 })  # fmt: skip
 _RECOMPUTED_AT_MOST = 8
 """Equations that a residual may cost to be computed again."""
@@ -104,12 +105,14 @@ def _origins(atom: int, given: set[int], sources: dict[int, Equation]) -> set[in
 def _read_by(residuals: Any, given: set[int], sources: dict[int, Equation]) -> set[int]:
     """Which of the given atoms the residuals are, or are computed from."""
     read: set[int] = set()
+    seen: set[int] = set()
     pending = [atom for atom in residuals if type(atom) is int]
     while pending:
         atom = pending.pop()
         if atom in given:
             read.add(atom)
-        else:
+        elif atom not in seen:
+            seen.add(atom)
             pending.extend([x for x in sources[atom].inputs if type(x) is int])
     return read
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from functrans.config import config
 from functrans.core.evaluation import eval_jaxpr, stage
 from functrans.core.jaxpr import Jaxpr, Literal, derived
 from functrans.core.rules import zeros_like
@@ -40,7 +41,8 @@ def gradient(jaxpr: Jaxpr, wrt: tuple[int, ...], with_value: bool = True) -> Jax
     Returns:
         A program from the inputs to the outputs, then the gradients.
     """
-    return derived(jaxpr, ("gradient", wrt, with_value), lambda: _gradient(jaxpr, wrt, with_value))
+    key = ("gradient", wrt, with_value, config.nan_safe_gradients)
+    return derived(jaxpr, key, lambda: _gradient(jaxpr, wrt, with_value))
 
 
 def _gradient(jaxpr: Jaxpr, wrt: tuple[int, ...], with_value: bool) -> Jaxpr:
@@ -66,6 +68,7 @@ def pull_back(
     residuals: Sequence[Any],
     cts: Sequence[Any],
     run: Callable[[Jaxpr, list[Any]], Sequence[Any]],
+    masked: bool = False,
 ) -> list[Any]:
     """The cotangents of the tangents of a linearized program, from those of its outputs; None is zero.
 
@@ -76,8 +79,10 @@ def pull_back(
         residuals: their values.
         cts: the cotangents of all outputs.
         run: what runs the transposed program.
+        masked: whether zeros in the cotangents mean that an element of the output does not count, and stay zero
+            therefore (`functrans.transforms.masking`), as those of unit vectors do.
     """
     given, nonzero_cts = without_zeros([ct for ct, nonzero in zip(cts, nonzeros, strict=True) if nonzero])
     is_linear = (True,) * n_tangents + (False,) * len(residuals)
-    transposed, nonzero_outs = transpose(linear, is_linear, nonzero_cts)
+    transposed, nonzero_outs = transpose(linear, is_linear, nonzero_cts, masked=nonzero_cts if masked else ())
     return fill_zeros(run(transposed, [*residuals, *given]), nonzero_outs)

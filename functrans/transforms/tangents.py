@@ -11,6 +11,7 @@ from functrans.core.jaxpr import Equation
 from functrans.core.rules import zeros_like
 from functrans.errors import MissingRuleError
 from functrans.ops.elementwise import add
+from functrans.ops.tapes import add_tapes
 
 __all__ = [
     "Nonzeros",
@@ -18,6 +19,7 @@ __all__ = [
     "fill_zeros",
     "instantiated",
     "missing_derivative",
+    "nonzeros_of",
     "read_tangents",
     "without_zeros",
 ]
@@ -26,9 +28,14 @@ Nonzeros = tuple[bool, ...]
 """Which of some values have a tangent, or a cotangent, that is not zero."""
 
 
+def nonzeros_of(tangents: Sequence[Any]) -> Nonzeros:
+    """Which of the tangents are not zero."""
+    return tuple([t is not None for t in tangents])
+
+
 def without_zeros(tangents: Sequence[Any]) -> tuple[list[Any], Nonzeros]:
     """The tangents that are not zero, and which those are."""
-    return [t for t in tangents if t is not None], tuple([t is not None for t in tangents])
+    return [t for t in tangents if t is not None], nonzeros_of(tangents)
 
 
 def fill_zeros(given: Iterable[Any], nonzeros: Nonzeros) -> list[Any]:
@@ -56,7 +63,7 @@ def add_tangents(a: Any, b: Any) -> Any:
     """The sum of two tangents or cotangents."""
     if a is None or b is None:
         return b if a is None else a
-    return add(a, b)
+    return add(a, b) if a.dtype.kind != "V" else add_tapes(a, b)
 
 
 def missing_derivative(eqn: Equation) -> MissingRuleError:

@@ -18,20 +18,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from functrans.core.evaluation import Environment, apply_equation, stage
+from functrans.config import config
+from functrans.core.evaluation import Environment, apply_equation, in_scope, stage
 from functrans.core.jaxpr import Equation, Jaxpr, derived
 from functrans.core.recording import Recording
 from functrans.core.rules import UndefinedPrimal
-from functrans.errors import MissingRuleError
+from functrans.errors import BACKWARD, MissingRuleError
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import tidied
+from functrans.transforms.masking import guard_equations, masked_cotangents, places_zeros
 from functrans.transforms.tangents import Nonzeros, add_tangents, instantiated
 
-__all__ = ["transpose"]
+__all__ = ["masked_cotangents", "masked_in_loop", "transpose"]
 
 
 def transpose(
-    jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros, instantiate: bool = False
+    jaxpr: Jaxpr,
+    linear: tuple[bool, ...],
+    nonzeros: Nonzeros,
+    instantiate: bool = False,
+    masked: tuple[bool, ...] = (),
 ) -> tuple[Jaxpr, Nonzeros]:
     """The transpose of a program in some of its inputs.
 
@@ -40,6 +46,8 @@ def transpose(
         linear: which inputs it is linear in.
         nonzeros: which outputs have a cotangent; the others' is zero.
         instantiate: whether the cotangents of all linear inputs are wanted, even those that are zero.
+        masked: of which outputs the cotangent may be zero in places where a selection or an index put the zero, as
+            `masked_cotangents` gives it; of none if not given. Such a zero stays zero, whatever it is multiplied by.
 
     Returns:
         A program from the inputs that are not linear, then the cotangents given, to the cotangents of some of the
@@ -48,11 +56,13 @@ def transpose(
     Raises:
         MissingRuleError: if a linear input goes into a primitive without a transpose rule: the program is not linear.
     """
-    key = ("transpose", linear, nonzeros, instantiate)
-    return derived(jaxpr, key, lambda: _transpose(inline(jaxpr), linear, nonzeros, instantiate))
+    key = ("transpose", linear, nonzeros, instantiate, masked, config.nan_safe_gradients)
+    return derived(jaxpr, key, lambda: _transpose(inline(jaxpr), linear, nonzeros, instantiate, masked))
 
 
-def _transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros, instantiate: bool) -> tuple[Jaxpr, Nonzeros]:
+def _transpose(
+    jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros, instantiate: bool, masked: tuple[bool, ...]
+) -> tuple[Jaxpr, Nonzeros]:
     fixed_avals = [aval for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True) if not is_linear]
     ct_avals = [aval.strong for aval, nonzero in zip(jaxpr.out_avals, nonzeros, strict=True) if nonzero]
     with stage("transpose", [*fixed_avals, *ct_avals]) as recording:
@@ -63,12 +73,32 @@ def _transpose(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros, insta
             for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True)
         ]
         env = _run_fixed_part(jaxpr, inputs, recording)
-        cts = _backward(jaxpr, env, _seed(jaxpr, nonzeros, given), recording)
+        marks = [is_marked for is_marked, nonzero in zip(masked, nonzeros, strict=True) if nonzero] if masked else []
+        recording.masked.update([ct.atom for ct, is_marked in zip(given, marks, strict=False) if is_marked])
+        first = len(recording.equations)
+        cts = _seed(jaxpr, nonzeros, given)
+        if config.nan_safe_gradients:
+            guard_equations(recording, first)
+        cts = _backward(jaxpr, env, cts, recording)
         outs = [cts.get(-1 - i) for i, is_linear in enumerate(linear) if is_linear]
         avals = [aval for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True) if is_linear]
         outs = instantiated(outs, (instantiate,) * len(outs), avals)
         program, _ = recording.close([ct for ct in outs if ct is not None], intern=False)
     return tidied(program), tuple([ct is not None for ct in outs])
+
+
+def masked_in_loop(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros, cts: Sequence[Any]) -> tuple[bool, ...]:
+    """As `masked_cotangents`, for the body of a loop, whose cotangents go into it again: if one of them is masked, or
+    the body masks one itself, all are.
+
+    Args:
+        jaxpr, linear, nonzeros: what `transpose` is called with.
+        cts: the cotangents that the loop begins with; None where it is zero.
+    """
+    if not config.nan_safe_gradients:
+        return masked_cotangents(cts)
+    program = transpose(jaxpr, linear, nonzeros, instantiate=True)[0]
+    return nonzeros if masked_cotangents(cts) or places_zeros(program) else ()
 
 
 def _run_fixed_part(jaxpr: Jaxpr, inputs: list[Any], recording: Recording) -> Environment:
@@ -101,11 +131,14 @@ def _backward(jaxpr: Jaxpr, env: Environment, cts: dict[int, Any], recording: Re
             [ct is None or type(env.read(out)) is not UndefinedPrimal for out, ct in zip(eqn.outs, outs, strict=True)]
         ):
             continue
-        recording.source = eqn.source
+        recording.source = in_scope(eqn.source, BACKWARD)
+        first = len(recording.equations)
         operands = env.read_all(eqn.inputs)
         for atom, operand, ct in zip(eqn.inputs, operands, _transpose_equation(eqn, outs, operands), strict=True):
             if ct is not None and type(operand) is UndefinedPrimal:
                 cts[atom] = add_tangents(cts.get(atom), ct)  # type: ignore[index,arg-type]
+        if config.nan_safe_gradients:
+            guard_equations(recording, first)
     return cts
 
 

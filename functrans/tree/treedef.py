@@ -9,12 +9,12 @@ and what is derived from a `TreeDef`, its hash and its builder, is derived once.
 from __future__ import annotations
 
 import functools
-import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from functrans.forking import fork_safe_lock
 from functrans.tree.registry import KeyPath, NodeKind, keystr, kind_of, leaf_types, unsortable
 
 IsLeaf = Callable[[Any], bool]
@@ -272,7 +272,7 @@ def _dict_shape(
 
 _treedefs: dict[Shape, TreeDef] = {None: LEAF}
 _held_elsewhere: weakref.WeakValueDictionary[Shape, TreeDef] = weakref.WeakValueDictionary()
-_lock = threading.RLock()  # reentrant: garbage collection may run code that flattens
+_lock = fork_safe_lock()  # reentrant: garbage collection may run code that flattens
 _room = _MAX_NODES = 200_000
 
 
@@ -348,7 +348,10 @@ def _why_too_deep(tree: Any) -> str:
     except RecursionError:
         places = None
     if places is None:
-        return "cannot flatten a tree that is nested more deeply than Python's recursion limit allows"
+        return (
+            "cannot flatten a tree: Python's recursion limit is reached. The tree is nested too deeply, or a function "
+            "calls itself without end (both branches of a cond are recorded, whatever its predicate)"
+        )
     outer, inner = [keystr(path) or "the root" for path in places]
     return f"cannot flatten a tree that contains itself: the subtree at {inner} is the one at {outer}"
 

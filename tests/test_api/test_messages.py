@@ -165,8 +165,9 @@ def test_truth_of_an_unknown_tracer():
     assert message(errors.TracerBoolConversionError, lambda: ft.jit(branch)(PARAMS)) == (
         f"the truth of a tracer bool[] was asked at {line_of('BRANCH')} (in branch), but it depends on argument "
         "params['W'][0] of branch, which has no value while the program is recorded. Choose with "
-        "functrans.numpy.where(condition, x, y), mark the argument static (static_argnums), or leave jit away: under "
-        "grad alone the arguments are known."
+        "functrans.numpy.where(condition, x, y) or functrans.lax.cond, repeat with functrans.lax.while_loop. Of a "
+        "jitted function, mark the argument static (static_argnums), or leave jit away: under grad alone the arguments "
+        "are known."
     )
 
 
@@ -177,8 +178,8 @@ def test_size_from_an_unknown_tracer():
     assert message(errors.TracerIntegerConversionError, lambda: ft.jit(sized)(3)) == (
         f"the value, as an index or a size, of a tracer int64[] was asked at {line_of('SIZE')} (in sized), but it "
         "depends on argument n of sized, which has no value while the program is recorded. Sizes and axes are part of "
-        "the program: mark the argument static (static_argnums), or leave jit away: under grad alone the arguments "
-        "are known."
+        "the program; an element at a traced place is functrans.numpy.take(x, i). Of a jitted function, mark the "
+        "argument static (static_argnums), or leave jit away: under grad alone the arguments are known."
     )
 
 

@@ -8,9 +8,12 @@ import pytest
 
 import functrans as ft
 from functrans import lax
+from functrans.core.jaxpr import axis_names_in, jaxprs_in
 from functrans.core.primitive import Primitive
 from functrans.core.rules import def_abstract, def_impl, def_jvp
 from functrans.transforms.batch import BatchAxis, batch, batch_to
+from tests.cases import CASES
+from tests.numerical import draw_all
 
 X = np.arange(6.0).reshape(2, 3)
 
@@ -86,6 +89,42 @@ def test_without_a_rule_the_members_are_computed_one_by_one() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ft.vmap(f)(X, X)
+
+
+def carried(jaxpr: Any) -> int:
+    """How many equations a program has, with those of the programs inside of it."""
+    inner = [p for eqn in jaxpr.eqns for value in eqn.params.values() for p in jaxprs_in(value)]
+    return len(jaxpr) + sum(map(carried, inner))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_no_rule_loops_over_the_members(case: Any) -> None:
+    operands = draw_all(np.random.default_rng(0), case.operands, case.dtypes[-1])
+    jaxpr = program(case.function, *operands)
+    n, rest = len(operands), (None,) * (len(jaxpr.in_avals) - len(operands))
+    for axes in [(0,) * n, *[tuple([0 if i == one else None for i in range(n)]) for one in range(n)]]:
+        sizes = [carried(batch(jaxpr, BatchAxis(size), (*axes, *rest))[0]) for size in (2, 7)]
+        assert sizes[0] == sizes[1]
+
+
+def test_a_name_is_part_of_a_batch_only_where_it_is_used() -> None:
+    plain = program(lambda x: lax.sin(x), X[0])
+    assert batch(plain, BatchAxis(2, "i"), (0,))[0] is batch(plain, BatchAxis(2), (0,))[0]
+    named = ft.make_jaxpr(lambda x: lax.psum(x, "i"), axis_env=[("i", 2)])(X[0]).jaxpr
+    assert axis_names_in(named) == {"i"}
+    batched, axes = batch(named, BatchAxis(2, "i"), (None,))
+    assert axes == (None,)
+    assert [eqn.primitive.name for eqn in batched.eqns] == ["mul"]
+    assert axis_names_in(batch(named, BatchAxis(3, "j"), (0,))[0]) == {"i"}
+    assert axis_names_in(ft.make_jaxpr(ft.jit(lambda x: lax.psum(x, "i")), axis_env=[("i", 2)])(X[0]).jaxpr) == {"i"}
+
+
+def test_a_program_with_a_collective_cannot_be_looped_over() -> None:
+    carrier = Primitive("carrier_without_batch", multiple_results=True)
+    def_abstract(carrier, lambda x, jaxpr: jaxpr.out_avals)
+    inner = ft.make_jaxpr(lambda x: lax.psum(x, "i"), axis_env=[("i", 2)])(X[0]).jaxpr
+    with pytest.raises(ft.errors.MissingRuleError, match="'carrier_without_batch' carries a program with a collective"):
+        ft.vmap(lambda x: carrier.bind(x, jaxpr=inner), axis_name="i")(X)
 
 
 def test_the_loop_is_differentiable() -> None:

@@ -25,17 +25,20 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from itertools import count
+from pickle import PicklingError
 from typing import Any
 
 import numpy as np
 
 from functrans.core.aval import Aval, aval_of
-from functrans.core.evaluation import stage
-from functrans.core.jaxpr import Literal
+from functrans.core.evaluation import eval_jaxpr, stage
+from functrans.core.jaxpr import Literal, jaxprs_in
 from functrans.core.params import Params
 from functrans.core.primitive import Primitive, registered_primitives
-from functrans.core.recording import recording_for
+from functrans.core.recording import no_staging, recording_for
+from functrans.core.references import name_in_module
 from functrans.core.rules import (
+    BatchAxis,
     UndefinedPrimal,
     declare_absent,
     def_abstract,
@@ -45,24 +48,30 @@ from functrans.core.rules import (
     def_impl,
     def_jvp,
     def_linear,
+    def_linearize,
     def_multilinear,
+    def_program_batch,
     def_specialized_impl,
     def_transpose,
     def_vjp,
     zeros_like,
 )
+from functrans.extend import core
 from functrans.numpy.promotion import broadcast_to
 from functrans.numpy.ufuncs import register_ufunc
-from functrans.ops.constant import eval_closed
+from functrans.ops.constant import Constant, constant_p, eval_closed
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.elementwise import add
 from functrans.ops.families import batch_elementwise
 from functrans.passes.inline import inline
+from functrans.transforms.linearize import linearize
 
 __all__ = [
+    "BatchAxis",
     "ExtendedPrimitive",
     "Primitive",
     "UndefinedPrimal",
+    "core",
     "declare_absent",
     "def_abstract",
     "def_batch",
@@ -71,7 +80,9 @@ __all__ = [
     "def_impl",
     "def_jvp",
     "def_linear",
+    "def_linearize",
     "def_multilinear",
+    "def_program_batch",
     "def_specialized_impl",
     "def_transpose",
     "def_vjp",
@@ -137,6 +148,8 @@ class ExtendedPrimitive:
         self.fun = fun
         self.primitive = Primitive(_unused_name(name or str(getattr(fun, "__name__", type(fun).__name__))))
         self.primitive.decorated = str(getattr(fun, "__name__", self.primitive.name))
+        self.primitive.owner = self
+        self.__module__ = self.primitive.__module__
         self._signature, self._defaults = _signature(fun)
         self._given_abstract: Rule | None = None
         self._found = functools.lru_cache(maxsize=1024)(self._probe)
@@ -155,8 +168,20 @@ class ExtendedPrimitive:
     def __repr__(self) -> str:
         return f"<primitive {self.primitive.name}>"
 
-    def __reduce__(self) -> str:
-        return self.__qualname__  # type: ignore[attr-defined]
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        name = name_in_module(self, self.__module__, getattr(self, "__qualname__", None))
+        if name is not None:
+            return name
+        raise PicklingError(
+            f"primitive {self.primitive.name!r} cannot be pickled: it is not a global of module {self.__module__!r}. "
+            "What is pickled is where it is found, since it has rules; make it at the top level of a module."
+        )
+
+    def __copy__(self) -> ExtendedPrimitive:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> ExtendedPrimitive:
+        return self
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The operands in their order, and the static parameters."""
@@ -185,7 +210,7 @@ class ExtendedPrimitive:
     def _probe(self, avals: tuple[Aval, ...], params: Params) -> Any:
         """What the function gives for ones."""
         try:
-            with np.errstate(all="ignore"):
+            with no_staging(), np.errstate(all="ignore"):
                 out = self.fun(*[np.ones(aval.shape, aval.dtype)[()] for aval in avals], **params)
         except Exception as error:
             raise TypeError(
@@ -254,7 +279,8 @@ class ExtendedPrimitive:
     def _tangents(self, rule: Rule, t: Any, out: Any, primals: Sequence[Any], params: dict[str, Any]) -> list[Any]:
         outs = out if isinstance(out, tuple) else (out,)
 
-        def tangents_of(t: Any, *rest: Any) -> list[Any]:
+        def tangents_of(*inputs: Any) -> list[Any]:
+            *rest, t = inputs
             own, operands = rest[: len(outs)], rest[len(outs) :]
             dots = rule(t, own if isinstance(out, tuple) else own[0], *operands, **params)
             return _fitted_all(
@@ -265,13 +291,31 @@ class ExtendedPrimitive:
                 "result",
             )
 
-        return _staged(tangents_of, (t, *outs, *primals), f"the JVP rule of primitive {self.primitive.name!r}")
+        return _staged(tangents_of, (*outs, *primals, t), f"the JVP rule of primitive {self.primitive.name!r}", 1)
 
     def def_general_jvp(self, rule: Rule) -> Rule:
         """Give the JVP at once: `rule(primals, tangents, **params)` returns results and their tangents; None is a
         tangent of zero.
         """
-        def_general_jvp(self.primitive, rule)
+
+        def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
+            found: list[bool] = []
+
+            def results_of(*inputs: Any) -> list[Any]:
+                given = iter(inputs[len(primals) :])
+                filled = [None if t is None else next(given) for t in tangents]
+                outs, dots = rule(inputs[: len(primals)], filled, **params)
+                found.append(isinstance(outs, (tuple, list)))
+                return [*outs, *dots] if found[0] else [outs, dots]
+
+            inputs = (*primals, *[t for t in tangents if t is not None])
+            avals = self._abstract(*[aval_of(x) for x in primals], **params)
+            n_outs = len(avals) if isinstance(avals, tuple) else 1
+            what, n_linear = f"the JVP rule of primitive {self.primitive.name!r}", len(inputs) - len(primals)
+            outs = _staged(results_of, inputs, what, n_linear)
+            return (outs[:n_outs], outs[n_outs:]) if found[0] else (outs[0], outs[1])
+
+        def_general_jvp(self.primitive, jvp)
         return rule
 
     def def_vjp(self, rule: Rule) -> Rule:
@@ -379,15 +423,30 @@ def _signature(fun: Callable[..., Any]) -> tuple[inspect.Signature | None, dict[
 # Running rules that users write
 
 
-def _staged(function: Callable[..., Sequence[Any]], inputs: tuple[Any, ...], what: str) -> list[Any]:
+def _staged(function: Callable[..., Sequence[Any]], inputs: tuple[Any, ...], what: str, n_linear: int = 0) -> list[Any]:
     """What a rule computes, recorded by itself and then run on the inputs, with the arrays that it closes over as
     constants of the program: a program has no other place for them.
+
+    Of a loop or a branch in it, through which values and tangents go together, the values are computed apart: the last
+    `n_linear` inputs are tangents, in which the results are linear or which they do not read.
     """
     with stage(what, [aval_of(x) for x in inputs]) as recording:
         outs = list(function(*recording.inputs()))
         present = [x for x in outs if x is not None]
         program, values = recording.close(present)
-    results = iter(eval_closed(inline(program), inputs, values[len(inputs) :], what))
+    program, closed_over = inline(program), values[len(inputs) :]
+    if n_linear and any([True for eqn in program.eqns for value in eqn.params.values() for _ in jaxprs_in(value)]):
+        n_fixed = len(inputs) - n_linear
+        lin = linearize(program, (False,) * n_fixed + (True,) * n_linear + (False,) * len(closed_over))
+        at_zero = (*inputs[:n_fixed], *[zeros_like(x) for x in inputs[n_fixed:]])
+        found = eval_closed(lin.primal, at_zero, closed_over, what)
+        constants = [constant_p.bind(value=Constant(x)) for x in closed_over]
+        residuals = lin.read_residuals([*at_zero, *constants], found)
+        dots = iter(eval_jaxpr(lin.linear, [*inputs[n_fixed:], *residuals]))
+        found = [next(dots) if nonzero else x for x, nonzero in zip(found, lin.nonzeros, strict=False)]
+    else:
+        found = eval_closed(program, inputs, closed_over, what)
+    results = iter(found)
     return [None if x is None else next(results) for x in outs]
 
 
