@@ -7,7 +7,6 @@ have their values there; under `jit` and `vmap` it prints a tracer, once.
 
 from __future__ import annotations
 
-import pdb
 import re
 import string
 import sys
@@ -142,8 +141,8 @@ def breakpoint(*, ordered: bool = False) -> None:
 
     def stop(variables: dict[str, Any], others: _Static) -> None:
         # A line of the user's file, so that the debugger shows what is around it.
-        code = compile("\n" * (line - 1) + "__debugger.set_trace()", filename, "exec")
-        exec(code, {**hidden, **others.values, **variables, "__debugger": pdb.Pdb()})
+        code = compile("\n" * (line - 1) + "__import__('pdb').Pdb().set_trace()", filename, "exec")
+        exec(code, {**hidden, **others.values, **variables})
 
     variables, others = _split_variables(frame.f_locals)
     debug_callback(stop, variables, others, ordered=ordered)

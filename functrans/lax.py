@@ -44,6 +44,7 @@ from functrans.ops.linear_algebra import DotDimensionNumbers, batch_matmul, dot,
 from functrans.ops.magnitude import *
 from functrans.ops.power import *
 from functrans.ops.random_bits import bitcast_convert_type, bitcast_convert_type_p
+from functrans.ops.random_gamma import random_gamma_grad, random_gamma_grad_p
 from functrans.ops.reductions import *
 from functrans.ops.rounding import *
 from functrans.ops.scan import scan_p

@@ -33,6 +33,8 @@ __all__ = [
     "random_bits_p",
     "random_clone",
     "random_clone_p",
+    "random_fold_in",
+    "random_fold_in_p",
     "random_split",
     "random_split_p",
     "threefry2x32",
@@ -84,6 +86,10 @@ _SHIFTS = [np.array(n, np.uint32) for n in range(32)]
 def hashed(k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[Words, Words]:
     """The hash of the counters (x0, x1) under the keys (k0, k1): uint32 arrays or scalars, broadcast together."""
     shape = np.broadcast_shapes(*[np.shape(x) for x in (k0, k1, x0, x1)])
+    if prod(shape) <= _FEW:
+        columns = [np.broadcast_to(x, shape).ravel().tolist() for x in (k0, k1, x0, x1)]
+        few = np.array([_hash_of_numbers(*row) for row in zip(*columns, strict=True)], np.uint32).reshape(-1, 2)
+        return few[:, 0].reshape(shape), few[:, 1].reshape(shape)
     flat = [x if x.ndim == 0 else np.broadcast_to(x, shape).reshape(-1) for x in map(np.asarray, (k0, k1, x0, x1))]
     y0, y1 = np.empty(shape, np.uint32), np.empty(shape, np.uint32)
     whole0, whole1 = y0.reshape(-1), y1.reshape(-1)
@@ -132,7 +138,7 @@ def draw(words: Words, size: int, out: np.ndarray[Any, Any], finish: Finish) -> 
 
 
 def _draw_few(words: Words, size: int, out: np.ndarray[Any, Any], finish: Finish) -> None:
-    hashes = [_hash_of_number(k0, k1, number) for k0, k1 in words.tolist() for number in range(size)]
+    hashes = [_hash_of_numbers(k0, k1, 0, number) for k0, k1 in words.tolist() for number in range(size)]
     if hashes:
         high, low = np.array(hashes, np.uint32).T
         drawn = np.empty((len(hashes), *out.shape[2:]), out.dtype)
@@ -140,10 +146,10 @@ def _draw_few(words: Words, size: int, out: np.ndarray[Any, Any], finish: Finish
         out[...] = drawn.reshape(out.shape)
 
 
-def _hash_of_number(k0: int, k1: int, number: int) -> tuple[int, int]:
-    """The hash of one counter below 2**32, on Python's integers: for a few, that is less than the calls of NumPy."""
+def _hash_of_numbers(k0: int, k1: int, x0: int, x1: int) -> tuple[int, int]:
+    """The hash of one counter, on Python's integers: for a few, that is less than the calls of NumPy."""
     keys = (k0, k1, k0 ^ k1 ^ int(_PARITY))
-    y0, y1 = k0, (number + k1) & _MASK
+    y0, y1 = (x0 + k0) & _MASK, (x1 + k1) & _MASK
     for i in range(5):
         for rotation in _ROTATIONS[i % 2]:
             y0 = (y0 + y1) & _MASK
@@ -292,6 +298,32 @@ def _write_words(shape: Shape) -> Finish:
 
 
 random_split_p = drawing("random_split", lambda shape: ((2,), np.dtype(np.uint32)), _write_words)
+
+
+def random_fold_in(words: Any, data: Any) -> Any:
+    """The words of a new key, from those of a key and a uint32; of arrays of keys, element by element."""
+    return random_fold_in_p.bind(words, data)
+
+
+def _fold_in_impl(words: Words, data: Words) -> Words:
+    return np.stack(hashed(words[..., 0], words[..., 1], np.uint32(0), data), -1)
+
+
+def _fold_in_abstract(words: Aval, data: Aval) -> Aval:
+    if check_words("random_fold_in", words) != data.shape or data.dtype != np.uint32:
+        raise TypeError(f"random_fold_in takes a uint32 for each key, got {data} for {words}")
+    return words
+
+
+def _fold_in_batch(size: int, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, int]:
+    return random_fold_in_p.bind(*align(size, operands, axes, 0)), 0
+
+
+random_fold_in_p = Primitive("random_fold_in")
+def_impl(random_fold_in_p, _fold_in_impl)
+def_abstract(random_fold_in_p, _fold_in_abstract)
+def_constant(random_fold_in_p, 2, "it takes a key, an integer")
+def_batch(random_fold_in_p, _fold_in_batch)
 
 
 def random_clone(words: Any) -> Any:
