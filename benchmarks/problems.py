@@ -19,6 +19,19 @@ def mlp(
     return params, rng.normal(size=(batch, inputs)), rng.normal(size=(batch, outputs))
 
 
+def lstm(
+    inputs: int = 32, hidden: int = 64, batch: int = 16, steps: int = 100
+) -> tuple[Arrays, np.ndarray, np.ndarray]:
+    """Parameters, first state and inputs of an LSTM, in float64."""
+    rng = np.random.default_rng(0)
+    params = {
+        "W": rng.normal(size=(hidden, 4 * hidden)) / 8,
+        "U": rng.normal(size=(inputs, 4 * hidden)) / 6,
+        "b": np.zeros(4 * hidden),
+    }
+    return params, np.zeros((batch, hidden)), rng.normal(size=(steps, batch, inputs))
+
+
 def vector() -> np.ndarray:
     return np.linspace(-1.0, 1.0, 10)
 

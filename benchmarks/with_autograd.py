@@ -6,6 +6,7 @@ import autograd.numpy as np
 from autograd import grad
 
 from . import problems
+from .recurrent import lstm_loss, python_scan
 from .timing import Call, Import
 
 
@@ -20,6 +21,10 @@ def _almost_nothing(params: dict[str, Any], x: Any, y: Any) -> Any:
 
 def mlp_gradient() -> Call:
     return Call(grad(_loss), problems.mlp())
+
+
+def lstm_gradient() -> Call:
+    return Call(grad(lstm_loss(np, python_scan(np))), problems.lstm())
 
 
 def scalar_gradient() -> Call:

@@ -8,6 +8,7 @@ import functrans
 
 from . import problems
 from .operations import REPEATS, repeat
+from .recurrent import lstm_loss
 from .timing import Call, Import, PerOperation
 
 
@@ -30,6 +31,19 @@ def mlp_gradient() -> Call:
 
 def mlp_gradient_jitted() -> Call:
     return Call(functrans.jit(functrans.grad(_loss)), problems.mlp())
+
+
+def lstm_gradient() -> Call:
+    return Call(functrans.grad(lstm_loss(np, functrans.lax.scan)), problems.lstm())
+
+
+def lstm_gradient_jitted() -> Call:
+    return Call(functrans.jit(functrans.grad(lstm_loss(np, functrans.lax.scan))), problems.lstm())
+
+
+def normals() -> Call:
+    key = functrans.random.key(0)
+    return Call(lambda: functrans.random.normal(key, (1_000_000,), "float32"), ())
 
 
 def scalar_gradient() -> Call:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from . import problems
 from .operations import REPEATS, repeat
+from .recurrent import lstm_loss
 from .timing import Call, Import, PerOperation
 
 jax.config.update("jax_cpu_enable_async_dispatch", False)
@@ -39,6 +40,15 @@ def mlp_gradient() -> Call:
 
 def mlp_gradient_jitted() -> Call:
     return _call(jax.jit(jax.grad(_loss)), *problems.mlp())
+
+
+def lstm_gradient_jitted() -> Call:
+    return _call(jax.jit(jax.grad(lstm_loss(jnp, jax.lax.scan))), *problems.lstm())
+
+
+def normals() -> Call:
+    draw = jax.jit(lambda key: jax.random.normal(key, (1_000_000,), "float32"))
+    return Call(lambda: jax.block_until_ready(draw(jax.random.key(0))), ())
 
 
 def scalar_gradient() -> Call:

@@ -3,6 +3,7 @@
 Every program that a test makes is type-checked.
 """
 
+import gc
 import os
 
 from hypothesis import settings
@@ -14,3 +15,9 @@ settings.register_profile("long", max_examples=1000, deadline=None, print_blob=T
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 functrans.config.check_programs = True
+
+
+def pytest_collection_finish() -> None:
+    """The many tests themselves stay: the garbage collector needs not look through them again and again."""
+    gc.collect()
+    gc.freeze()

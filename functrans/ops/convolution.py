@@ -109,7 +109,7 @@ _BLOCK_BYTES = 1_048_576
 """How large a copy of parts of the input may be at a time: so much stays in the cache."""
 
 Form = Callable[[Any, Any, Any, "_Convolution"], None]
-"""`form(input with its padding, kernel, result to be filled, convolution)`."""
+"""`form(input, kernel, result to be filled, convolution)`."""
 
 
 def _specialize(lhs: Aval, rhs: Aval, **params: Any) -> Callable[..., Any]:
@@ -130,7 +130,7 @@ def _specialize(lhs: Aval, rhs: Aval, **params: Any) -> Callable[..., Any]:
         out = np.empty(out_shape, x.dtype)
         if out.size:
             x, w = x.transpose(channels_last), w.transpose(window_first)
-            form(x if form is _by_inputs else _spread(x, conv), w, out, conv)
+            form(x, w, out, conv)
         out = out.transpose(order)
         return out.astype(np.float16) if half else out
 
@@ -173,6 +173,7 @@ def _by_rows(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
     """Windows are copied along the last axis alone; along the others, the product of each place of the window with
     its part of the input is added up.
     """
+    x = _spread(x, conv)
     *leading, length = w.shape[:-2]
     inner, outputs, count = length * w.shape[-2], w.shape[-1], out.shape[-2]
     kernel = np.ascontiguousarray(w).reshape(*leading, inner, outputs)
@@ -194,7 +195,7 @@ def _by_outputs(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
     the last, one product that is summed over the places of the window, and over the features.
     """
     x, w = np.moveaxis(x, -1, 0), np.moveaxis(w, -2, 0)  # features first: they are the batch of the product
-    x = np.moveaxis(x, 1, -1)
+    x = _spread(np.moveaxis(x, 1, -1), conv)
     outputs, count, places = w.shape[-1], out.shape[-2], prod(w.shape[1:-1])
     kernel = np.ascontiguousarray(w).reshape(w.shape[0], places, outputs)
     out[...] = 0
@@ -234,7 +235,7 @@ def _by_inputs(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
 
 
 def _spread(x: Any, conv: _Convolution) -> Any:
-    """The input, channels last, with the zeros of dilation and padding written out; a view where there are none."""
+    """The input, its spatial axes between two others, with the zeros of dilation and padding written out."""
     pads, dilation = conv.padding, conv.lhs_dilation
     spatial = x.shape[1:-1]
     if all([d == 1 for d in dilation]) and all([pad == (0, 0) for pad in pads]):
@@ -265,7 +266,7 @@ def _windows(x: Any, w: Any, out_spatial: Shape, conv: _Convolution) -> Any:
 
 def _grouped_product(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
     """Group by group."""
-    windows = _windows(x, w, out.shape[1:-1], conv)
+    windows = _windows(_spread(x, conv), w, out.shape[1:-1], conv)
     groups, batches = conv.feature_group_count, conv.batch_group_count
     inputs, outputs = w.shape[-2], w.shape[-1] // (groups * batches)
     if groups > 1 and inputs == 1 and outputs == 1:
@@ -281,7 +282,7 @@ def _grouped_product(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
 
 def _whole_product(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
     """Whole windows are copied, as the rows of a matrix, for one product."""
-    _product(_windows(x, w, out.shape[1:-1], conv), w, out)
+    _product(_windows(_spread(x, conv), w, out.shape[1:-1], conv), w, out)
 
 
 def _product(windows: Any, w: Any, out: Any) -> None:
