@@ -1,4 +1,4 @@
-"""Activation functions, rectifiers among them, against formulas in plain NumPy, their derivatives, and their behaviour at extremes."""
+"""Activation functions and rectifiers against formulas in plain NumPy, their derivatives, and how they behave at extremes."""
 
 import math
 import pickle
