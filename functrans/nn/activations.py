@@ -6,14 +6,13 @@ the chain rule would lose digits, overflow, or compute more than needed.
 
 from __future__ import annotations
 
-import operator
 from math import log, pi, sqrt
 from typing import Any
 
 import numpy as np
 
 from functrans import lax
-from functrans.nn.composing import axes_of, call, floating, public, shape_of, with_jvp
+from functrans.nn.composing import axis_of, call, floating, public, shape_of, with_jvp
 from functrans.nn.rectifiers import clip, when
 from functrans.numpy.promotion import like, strong
 from functrans.ops.conversion import convert_element_type
@@ -378,7 +377,7 @@ def glu(x: Any, axis: int = -1) -> Any:
     >>> ft.nn.glu(np.array([1.0, 2.0, 0.0, 1e4]))
     array([0.5, 2. ])
     """
-    (found,) = axes_of("glu", operator.index(axis), len(shape_of(x)))
+    found = axis_of("glu", axis, len(shape_of(x)))
     if shape_of(x)[found] % 2:
         raise ValueError(f"glu: axis {axis} must have an even length, got an array of shape {shape_of(x)}")
     return call(_glu, (x,), found)

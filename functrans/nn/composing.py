@@ -24,19 +24,36 @@ from functrans.numpy.registry import as_operand
 from functrans.ops.conversion import convert_element_type
 from functrans.ops.custom_rules import DeferredRules, RulePrograms, custom_call_p
 
-__all__ = ["axes_of", "call", "fitting_mask", "floating", "matching", "public", "real", "shape_of", "with_jvp"]
+__all__ = [
+    "axes_of",
+    "axis_of",
+    "call",
+    "fitting_mask",
+    "floating",
+    "matching",
+    "public",
+    "real",
+    "shape_of",
+    "with_jvp",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_NO_ARRAY = ("expected an array or a number", "unsupported dtype")
+"""How the messages of `aval_of` begin."""
+
 
 def public(function: F) -> F:
-    """A function whose errors show no frames of this package."""
+    """A function whose errors show no frames of this package, and name it where an argument is no array."""
 
     @wraps(function)
     def shown(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except Exception as error:
+            if type(error) is TypeError and str(error).startswith(_NO_ARRAY):
+                error = TypeError(f"{function.__name__}: {error}")
+                error.__suppress_context__ = True
             raise hide_frames(error)  # noqa: B904  (it is the same error)
 
     return shown  # type: ignore[return-value]
@@ -179,3 +196,10 @@ def axes_of(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
     if any([not -ndim <= d < ndim for d in found]) or len({d % ndim for d in found}) != len(found):
         raise ValueError(f"{name}: axis={axis!r} names no different axes of an array with {ndim} axes")
     return tuple(sorted([d % ndim for d in found]))
+
+
+def axis_of(name: str, axis: Any, ndim: int) -> int:
+    """One axis, counted from the front."""
+    if isinstance(axis, (tuple, list)) or axis is None:
+        raise TypeError(f"{name}: axis must be an int, got {axis!r}")
+    return axes_of(name, axis, ndim)[0]

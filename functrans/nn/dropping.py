@@ -44,6 +44,8 @@ def dropout(key: Any, x: Any, rate: Any, deterministic: bool = False, *, broadca
     array([1., 1., 1.])
     """
     known = not isinstance(rate, Tracer)
+    if shape_of(rate):
+        raise ValueError(f"dropout: rate must be one number, got an array of shape {shape_of(rate)}")
     if known and not 0 <= rate <= 1:
         raise ValueError(f"dropout: rate is a probability, from 0 to 1, got {rate}")
     if deterministic or (known and rate == 0):

@@ -6,7 +6,6 @@ take the dtype of the predictions.
 
 from __future__ import annotations
 
-import operator
 from math import log
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from functrans import lax
 from functrans.core.aval import aval_of
 from functrans.nn.activations import log_of_one_plus_exp
-from functrans.nn.composing import axes_of, call, fitting_mask, floating, matching, public, shape_of, with_jvp
+from functrans.nn.composing import axes_of, axis_of, call, fitting_mask, floating, matching, public, shape_of, with_jvp
 from functrans.nn.softmaxes import exponentials, log_shares, one_if_zero, shares
 from functrans.numpy.promotion import broadcast_to, filled, like, strong
 from functrans.numpy.registry import as_operand
@@ -428,7 +427,7 @@ def softmax_cross_entropy_with_integer_labels(logits: Any, labels: Any, axis: in
     array([0.        , 0.69314718])
     """
     name = "softmax_cross_entropy_with_integer_labels"
-    (found,) = axes_of(name, operator.index(axis), len(shape_of(logits)))
+    found = axis_of(name, axis, len(shape_of(logits)))
     operands = (logits, labels) if where is None else (logits, labels, where)
     return call(_integer_cross_entropy, operands, found)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from functrans import lax
 from functrans.core.aval import aval_of
-from functrans.nn.composing import axes_of, call, floating, public, shape_of
+from functrans.nn.composing import axes_of, axis_of, call, floating, public, shape_of
 from functrans.nn.softmaxes import mean_over, standardized
 from functrans.numpy.promotion import broadcast_to, like
 from functrans.numpy.registry import as_operand
@@ -148,7 +148,7 @@ def group_norm(
     array([[-1.,  1., -1.,  1.]])
     """
     shape, groups = shape_of(x), operator.index(num_groups)
-    (found,) = axes_of("group_norm", operator.index(axis), len(shape))
+    found = axis_of("group_norm", axis, len(shape))
     if found == 0 or groups < 1 or shape[found] % groups:
         raise ValueError(
             f"group_norm: the {shape[found]} features along axis {axis} cannot be divided into {groups} groups, of an "
@@ -175,7 +175,7 @@ def instance_norm(x: Any, scale: Any = None, bias: Any = None, *, axis: int = -1
             [ 1.,  1.]]])
     """
     ndim = len(shape_of(x))
-    (found,) = axes_of("instance_norm", operator.index(axis), ndim)
+    found = axis_of("instance_norm", axis, ndim)
     if found == 0:
         raise ValueError(f"instance_norm: axis 0 is the batch, so axis={axis} cannot be that of the features")
     operands, has = _operands("instance_norm", x, scale, bias, (found,))
@@ -287,7 +287,11 @@ def batch_norm(
     BatchNormState(mean=array([ 1., 10.]), var=array([ 1. , 50.5]))
     """
     shape = shape_of(x)
-    (found,) = axes_of("batch_norm", operator.index(axis), len(shape))
+    found = axis_of("batch_norm", axis, len(shape))
+    if not isinstance(state, tuple) or len(state) != 2:
+        raise TypeError(
+            f"batch_norm: state must be a pair (mean, var), as batch_norm_state gives it, got {state!r:.60}"
+        )
     for what, given in (("mean", state[0]), ("var", state[1])):
         if shape_of(given) != (shape[found],):
             raise ValueError(

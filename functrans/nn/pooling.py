@@ -38,9 +38,11 @@ def window_of(
         padding: a name, or a pair of numbers for each of them.
         outside: the axes that are not spatial: by default the first and the last.
     """
-    rest = {d % len(shape) for d in (0, -1)} if outside is None else set(outside)
+    rest = {0, len(shape) - 1} if outside is None else set(outside)
     spatial = [d for d in range(len(shape)) if d not in rest]
     n = len(spatial)
+    if not n:
+        raise ValueError(f"{name} needs an array with a batch axis, a feature axis and spatial axes, got shape {shape}")
     lengths = _numbers(name, "window_shape", window_shape, n, shape)
     steps = _numbers(name, "strides", 1 if strides is None else strides, n, shape)
     pads = _pads(name, padding, [shape[d] for d in spatial], lengths, steps)

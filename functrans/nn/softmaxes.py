@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from functrans import lax
-from functrans.nn.composing import axes_of, call, fitting_mask, floating, matching, public, shape_of, with_jvp
+from functrans.nn.composing import axes_of, axis_of, call, fitting_mask, floating, matching, public, shape_of, with_jvp
 from functrans.numpy.promotion import broadcast_to, like
 from functrans.ops.conversion import convert_element_type
 
@@ -329,7 +329,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> A
                 f"one_hot: the axis {axis!r} has {lax.axis_size(axis)} members, and num_classes={n_classes}"
             ) from None
         return call(_is_own_number, (x, lax.axis_index(axis)), found)
-    (place,) = axes_of("one_hot", place, len(shape_of(x)) + 1)
+    place = axis_of("one_hot", place, len(shape_of(x)) + 1)
     return call(_one_hot, (x,), n_classes, found, place)
 
 

@@ -93,6 +93,11 @@ def _plain(apply: Callable[..., Any], output_shape: Callable[[Any], Any] = lambd
 
 def _affine(inputs: Any, weights: Any, bias: Any) -> Any:
     inputs, weights, bias = promote(inputs, weights, bias)
+    if not inputs.ndim or inputs.shape[-1] != weights.shape[0]:
+        raise ValueError(
+            f"the inputs of the layer, {inputs.aval.strong}, must have as many features as its parameter W, "
+            f"{weights.aval.strong}, has rows"
+        )
     out = lax.dot_general(inputs, weights, (((inputs.ndim - 1,), (0,)), ((), ())))
     return lax.add(out, lax.broadcast_in_dim(bias, out.shape, (out.ndim - 1,)))
 

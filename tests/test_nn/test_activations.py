@@ -1,4 +1,4 @@
-"""Activation functions and rectifiers against formulas in plain NumPy, their derivatives, and how they behave at extremes."""
+"""Activations and rectifiers against formulas in plain NumPy, their derivatives, and their behaviour at extremes."""
 
 import math
 import pickle
@@ -143,7 +143,7 @@ def test_the_gradient_of_relu_is_two_operations():
 def test_complex_and_strings_are_refused():
     with pytest.raises(TypeError, match=r"relu takes real numbers, got complex128\[2\]"):
         nn.relu(np.ones(2, complex))
-    with pytest.raises(TypeError, match="expected an array or a number, got 'abc'"):
+    with pytest.raises(TypeError, match="relu: expected an array or a number, got 'abc'"):
         nn.relu("abc")
     np.testing.assert_allclose(nn.sigmoid(1j), 1 / (1 + np.exp(-1j)))
 

@@ -35,3 +35,5 @@ def test_bad_arguments():
         nn.dropout(KEY, np.ones(3), 1.5)
     with pytest.raises(ValueError, match=r"dropout needs a key of functrans\.random"):
         nn.dropout(None, np.ones(3), 0.5)
+    with pytest.raises(ValueError, match=r"rate must be one number, got an array of shape \(2,\)"):
+        nn.dropout(KEY, np.ones(3), np.ones(2) / 2)

@@ -85,5 +85,7 @@ def test_bad_arguments():
         nn.layer_norm(X, SCALE[:5])
     with pytest.raises(ValueError, match="the 6 features along axis -1 cannot be divided into 4 groups"):
         nn.group_norm(X, 4)
+    with pytest.raises(TypeError, match=r"state must be a pair \(mean, var\)"):
+        nn.batch_norm(X, None, training=True)
     with pytest.raises(ValueError, match=r"state.var must have shape \(6,\).*got float64\[5\]"):
         nn.batch_norm(X, (SCALE, SCALE[:5]), training=True)

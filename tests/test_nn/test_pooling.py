@@ -81,6 +81,8 @@ def test_tiles():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="window_shape must be a positive int for each of the 2 spatial axes"):
         nn.max_pool(X, (2, 2, 2))
+    with pytest.raises(ValueError, match=r"max_pool needs an array with a batch axis.*got shape \(3,\)"):
+        nn.max_pool(np.ones(3), 2)
     with pytest.raises(ValueError, match="strides must be a positive int"):
         nn.avg_pool(X, 2, 0)
     with pytest.raises(ValueError, match="padding must be a name or two numbers, not negative, for each of the 2"):

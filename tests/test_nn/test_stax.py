@@ -139,5 +139,9 @@ def test_bad_arguments():
         stax.serial(stax.Relu, stax.Relu)[1]([()], np.ones(3))
     with pytest.raises(ValueError, match=r"stax\.parallel: there are 2 layers and 3 inputs"):
         stax.parallel(stax.Relu, stax.Relu)[1]([(), ()], [1, 2, 3])
+    with pytest.raises(
+        ValueError, match=r"inputs of the layer, float64\[2,3\], must have as many features as its param"
+    ):
+        stax.Dense(3)[1]((np.ones((4, 3)), np.ones(3)), np.ones((2, 3)))
     with pytest.raises(ValueError, match="MaxPool: window_shape"):
         stax.MaxPool((2,))[0](KEY, (1, 4, 4, 1))
