@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from scipy import special
 
 import functrans as ft
 from functrans.core.jaxpr import cached_equations
@@ -142,22 +141,23 @@ def test_pure_callbacks_that_nobody_needs_are_not_called() -> None:
 
 
 def test_a_derivative_by_a_custom_rule() -> None:
-    @ft.extend.primitive
-    def gamma(x: Any) -> Any:
-        return special.gamma(x)
+    erf = np.vectorize(math.erf)
+
+    def slope(x: Any) -> Any:
+        return 2 / math.sqrt(math.pi) * np.exp(-x * x)
 
     @ft.custom_jvp
     def by_callback(x: Any) -> Any:
-        return ft.pure_callback(special.gamma, x, x, vmap_method="expand_dims")
+        return ft.pure_callback(erf, x, x, vmap_method="expand_dims")
 
     @by_callback.defjvp
     def _(primals: Any, tangents: Any) -> Any:
         (x,), (t,) = primals, tangents
         out = by_callback(x)
-        return out, out * t * ft.pure_callback(special.psi, x, x, vmap_method="expand_dims")
+        return out, t * ft.pure_callback(slope, x, x, vmap_method="expand_dims")
 
     x = np.array([0.5, 1.5, 3.0])
-    expected = special.gamma(x) * special.psi(x)
+    expected = slope(x)
     np.testing.assert_allclose(ft.vmap(ft.grad(by_callback))(x), expected, rtol=1e-14)
     np.testing.assert_allclose(ft.grad(lambda x: np.sum(ft.vmap(by_callback)(x)))(x), expected, rtol=1e-14)
     np.testing.assert_allclose(ft.jit(ft.grad(lambda x: np.sum(by_callback(x))))(x), expected, rtol=1e-14)
