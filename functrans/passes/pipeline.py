@@ -8,7 +8,7 @@ from functrans.passes.common_subexpressions import merge_common_subexpressions
 from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.inline import inline_all
 
-__all__ = ["PASSES", "finalize", "tidied"]
+__all__ = ["PASSES", "finalize", "stages", "tidied"]
 
 PASSES = (inline_all, simplify, merge_common_subexpressions, eliminate_dead_code)
 """In the order in which they run. Every pass keeps the bits of the results."""
@@ -19,12 +19,24 @@ def finalize(jaxpr: Jaxpr) -> Jaxpr:
     return derived(jaxpr, "final", lambda: _run_passes(jaxpr))
 
 
+def stages(jaxpr: Jaxpr) -> list[tuple[str, Jaxpr]]:
+    """The program as it was recorded, and as each pass leaves it: the last one is the final form.
+
+    >>> import functrans as ft
+    >>> program = ft.make_jaxpr(lambda x: x * x / 1.0)(2.0).jaxpr
+    >>> [(name, len(step)) for name, step in stages(program)][-1]
+    ('eliminate_dead_code', 1)
+    """
+    steps = [("recorded", jaxpr)]
+    for run_pass in PASSES:
+        steps.append((run_pass.__name__, run_pass(steps[-1][1])))
+    return steps
+
+
 def tidied(jaxpr: Jaxpr) -> Jaxpr:
     """A program that a transformation has just made, simplified as far as other transformations may follow."""
     return interned(eliminate_dead_code(simplify(jaxpr)))
 
 
 def _run_passes(jaxpr: Jaxpr) -> Jaxpr:
-    for run_pass in PASSES:
-        jaxpr = run_pass(jaxpr)
-    return interned(jaxpr)
+    return interned(stages(jaxpr)[-1][1])

@@ -10,7 +10,7 @@ from functrans.passes.algebra import simplify
 from functrans.passes.common_subexpressions import merge_common_subexpressions
 from functrans.passes.dead_code import drop_unused_inputs, eliminate_dead_code
 from functrans.passes.inline import inline, inline_all
-from functrans.passes.pipeline import PASSES, finalize
+from functrans.passes.pipeline import PASSES, finalize, stages
 
 X = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, -0.0]])
 Y = X[::-1] + 1.0
@@ -139,6 +139,16 @@ def test_the_pipeline_keeps_every_bit():
         for a, b in zip(outs, expected, strict=True):
             np.testing.assert_array_equal(a, b)
     assert finalize(program.jaxpr) == step
+
+
+def test_stages_lead_from_the_recorded_program_to_the_final_form():
+    program = ft.make_jaxpr(lambda x, y: np.sum(x * 1.0 + y))(X, Y).jaxpr
+    steps = stages(program)
+    assert [name for name, _ in steps] == ["recorded", *[run_pass.__name__ for run_pass in PASSES]]
+    assert steps[0][1] is program
+    assert steps[-1][1] == finalize(program)
+    for run_pass, (_, before), (_, after) in zip(PASSES, steps, steps[1:], strict=False):
+        assert run_pass(before) == after
 
 
 def eval_directly(jaxpr, values):
