@@ -46,6 +46,9 @@ class Config:
     debug_key_reuse: bool = False
     """Whether the second use of a random key is a `KeyReuseError`."""
 
+    retrace_warning: int | None = 32
+    """How often a jitted function may be recorded before a `RetraceWarning` says why it is; None or 0: never."""
+
     checks_values: bool = field(default=False, init=False, repr=False)
     """Whether one of the two is on; follows them."""
 

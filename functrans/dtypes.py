@@ -6,10 +6,11 @@ complex128 alone. There is no global precision flag.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
+from functrans.caching import kept
 
 __all__ = [
     "canonicalize_dtype",
@@ -130,7 +131,7 @@ def scalar_type_of(x: Any) -> type:
     return scalar_type
 
 
-@lru_cache(maxsize=4096)
+@kept("promotions", 4096)
 def _result_type(parts: tuple[Any, ...], weak: bool) -> np.dtype[Any]:
     # NumPy takes a type of Python's for a dtype, and a scalar for what gives way.
     return np.result_type(*[x() if isinstance(x, type) and not weak else x for x in parts])

@@ -24,6 +24,7 @@ __all__ = [
     "MissingRuleError",
     "NonConcreteBooleanIndexError",
     "NonFiniteError",
+    "RetraceWarning",
     "TracerArrayConversionError",
     "TracerBoolConversionError",
     "TracerIntegerConversionError",
@@ -175,6 +176,29 @@ class KeyReuseError(RuntimeError):
     ...     noise, weights = ft.random.normal(for_noise, (3,)), ft.random.normal(for_weights, (3,))
 
     Where the same numbers are wanted, `functrans.random.clone(key)` says so.
+    """
+
+
+class RetraceWarning(UserWarning):
+    """A jitted function is recorded again and again, so that `jit` costs more than it saves.
+
+    A function is recorded once for each combination of shapes, dtypes, structures and static values:
+
+    >>> import warnings
+    >>> import functrans as ft
+    >>> power = ft.jit(lambda x, n: x**n, static_argnums=1)
+    >>> ft.config.retrace_warning = 3
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     values = [power(2.0, n) for n in range(6)]
+    >>> ft.config.retrace_warning = 32
+    >>> print(caught[0].message)
+    <lambda> has been recorded 4 times by jit: argument n changed its value 3 times, and it is static (last 2 -> 3).
+    Pass it as an array, not as a static argument. (functrans.config.retrace_warning = None turns this off.)
+
+    The message says which argument changed how. Pass an array in the place of a static value, pad to few shapes, or
+    call `jit` once and not in a loop. `functrans.config.retrace_warning` is how often is too often (32), None turns
+    the warning off. It is given once for a function.
     """
 
 

@@ -1,6 +1,6 @@
 """Hypothesis profiles: `ci` is short and repeatable, `HYPOTHESIS_PROFILE=long` searches.
 
-Every program that a test makes is type-checked.
+Every program that a test makes is type-checked. Tests record one function as often as they like.
 """
 
 import gc
@@ -21,3 +21,7 @@ def pytest_collection_finish() -> None:
     """The many tests themselves stay: the garbage collector needs not look through them again and again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_runtest_setup() -> None:
+    functrans.config.retrace_warning = None

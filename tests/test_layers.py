@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "functrans"
 
 ROWS = {
     "errors": 0,
+    "caching": 0,
     "config": 0,
     "forking": 0,
     "tree": 1,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from functrans.api.arguments import Arguments, flatten_arguments, name_of, record
 from functrans.api.execution import run_program
 from functrans.api.transformed import Transformed
+from functrans.caching import kept
 from functrans.core.aval import aval_of
 from functrans.core.tracer import Tracer
 from functrans.dtypes import float0
@@ -200,7 +200,7 @@ def _chosen(arguments: Arguments, argnums: int | tuple[int, ...]) -> _Chosen:
         raise ValueError(f"{error} of {name_of(arguments.fun)}") from None
 
 
-@lru_cache(maxsize=4096)
+@kept("choices of argnums", 4096)
 def _choose(treedef: TreeDef, argnums: int | tuple[int, ...], places: tuple[int, ...] | None) -> _Chosen:
     args = treedef.children()[0].children()
     starts = [0]

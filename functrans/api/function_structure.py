@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from functrans.api.transformed import Transformed
+from functrans.caching import kept
 from functrans.config import config
 from functrans.core.params import fingerprint
 from functrans.core.tracer import Tracer
@@ -229,7 +230,7 @@ def _content_of(cell: CellType) -> Any:
         return None
 
 
-@functools.lru_cache(maxsize=4096)
+@kept("names in functions", 4096)
 def _names(code: CodeType) -> tuple[str, ...]:
     """The names of globals (and attributes) that a code object mentions, with those of the functions inside of it."""
     inner = [name for const in code.co_consts if isinstance(const, CodeType) for name in _names(const)]

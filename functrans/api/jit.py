@@ -11,9 +11,12 @@ import numpy as np
 
 from functrans.api.arguments import Arguments, array_outputs, name_of, record
 from functrans.api.execution import record_equations, recording_of, strengthened
+from functrans.api.retracing import Retraces
+from functrans.api.signatures import signature_of
 from functrans.api.static_arguments import flatten_dynamic, static_parameters
 from functrans.api.transformed import Transformed
 from functrans.backends.interpreter import run
+from functrans.caching import clear_kept
 from functrans.config import config
 from functrans.control.jit import bind_jit
 from functrans.core.axis_names import axes_are_bound, bound_axes
@@ -91,6 +94,7 @@ class Jitted(Transformed):
         self.name = name_of(fun)
         self._static = static_parameters(fun, options["static_argnums"], options["static_argnames"])
         self._programs: dict[Any, _Program] = {}
+        self.retraces = Retraces(fun)
         with _lock:
             _jitted.add(self)
 
@@ -114,6 +118,7 @@ class Jitted(Transformed):
         """Forget all programs that were recorded."""
         with _lock:
             self._programs.clear()
+        self.retraces.clear()
 
     def _program(self, arguments: Arguments, static: tuple[Any, ...]) -> _Program:
         key: Any = (arguments.treedef, tuple(arguments.avals), config.nan_safe_gradients)
@@ -124,6 +129,7 @@ class Jitted(Transformed):
         program = self._programs.get(key)
         if program is None:
             program, reusable = self._record(arguments)
+            self.retraces.add(signature_of(self.fun, arguments, static), reusable)
             return self._keep(key, program) if reusable else program
         if config.debug_key_reuse:
             use_keys_of(program.jaxpr, [*arguments.values, *program.consts], self.name)
@@ -196,3 +202,4 @@ def clear_caches() -> None:
     for function in functions:
         function.clear_cache()
     clear_programs()
+    clear_kept()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ from functrans.api.rule_results import (
     primal_outputs,
     tangents_of,
 )
+from functrans.caching import kept
 from functrans.control.rearranging import rearranged
 from functrans.core.aval import Aval, aval_of
 from functrans.core.evaluation import eval_jaxpr, stage
@@ -379,7 +379,7 @@ def _record_backward(call: Call, residuals: Any, types: OutputTypes) -> tuple[Ja
     return inline(recorded.jaxpr), [*read, *_closed_over(recorded, len(avals))], n_read
 
 
-@lru_cache(maxsize=4096)
+@kept("layouts of custom rules", 4096)
 def _two_arguments(first: TreeDef, second: TreeDef) -> TreeDef:
     """The structure of a call with two arguments of these structures."""
     return structure(((unflatten(first, range(first.num_leaves)), unflatten(second, range(second.num_leaves))), {}))
@@ -443,7 +443,7 @@ class _JVPLayout(NamedTuple):
     """Whether a primal has one."""
 
 
-@lru_cache(maxsize=4096)
+@kept("layouts of custom rules", 4096)
 def _jvp_layout(
     treedef: TreeDef, places: tuple[int, ...] | None, avals: tuple[Aval, ...], wanted: tuple[bool, ...] | None
 ) -> _JVPLayout:

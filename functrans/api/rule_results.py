@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from functrans.api.arguments import Arguments, array_outputs, name_of
+from functrans.caching import kept
 from functrans.core.aval import Aval, aval_of
 from functrans.core.jaxpr import Literal
 from functrans.core.rules import zeros_like
@@ -91,7 +92,7 @@ def output_types(treedef: TreeDef, avals: Sequence[Aval]) -> OutputTypes:
     return _output_types(treedef, tuple([aval.strong for aval in avals]))
 
 
-_output_types = functools.lru_cache(maxsize=4096)(OutputTypes)
+_output_types = kept("types of outputs", 4096)(OutputTypes)
 
 
 def described(rule: Rule) -> str:

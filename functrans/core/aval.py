@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from functrans.caching import register_table
 from functrans.dtypes import is_differentiable
 from functrans.forking import fork_safe_lock
 
@@ -18,6 +19,8 @@ _RECENT_MAX = 8192
 _mutex = fork_safe_lock()
 _recent: dict[tuple[Shape, np.dtype[Any], bool], Aval] = {}
 _living: WeakValueDictionary[tuple[Shape, np.dtype[Any], bool], Aval] = WeakValueDictionary()
+register_table("avals", _recent, _RECENT_MAX, _recent.clear)
+register_table("avals in use", _living)
 
 
 class Aval:

@@ -15,16 +15,16 @@ executable) is kept on it, see `derived`; so a second call of a transformation o
 from __future__ import annotations
 
 import gc
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from types import CodeType
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 
+from functrans.caching import kept, register_table
 from functrans.config import config
 from functrans.core.aval import Aval, HasAval, aval_of
 from functrans.core.params import Params, fingerprint
@@ -38,6 +38,7 @@ __all__ = [
     "Jaxpr",
     "Literal",
     "Operation",
+    "ProgramCounts",
     "axis_names_in",
     "cached_equations",
     "clear_programs",
@@ -46,6 +47,7 @@ __all__ = [
     "interned",
     "jaxprs_in",
     "literal_of",
+    "program_counts",
 ]
 
 T = TypeVar("T")
@@ -118,6 +120,7 @@ class Literal(HasAval):
 
 
 _literals: WeakValueDictionary[Hashable, Literal] = WeakValueDictionary()
+register_table("literals in use", _literals)
 
 
 def literal_of(number: float) -> Literal:
@@ -125,7 +128,7 @@ def literal_of(number: float) -> Literal:
     return _literal_of(number) if number else Literal(number)  # 0.0 and -0.0 are equal as keys
 
 
-@lru_cache(maxsize=1024, typed=True)
+@kept("literals of Python numbers", 1024, typed=True)
 def _literal_of(number: float) -> Literal:
     return Literal(number)
 
@@ -361,6 +364,7 @@ class _Family:
 _programs: dict[Hashable, Jaxpr] = {}
 _families: OrderedDict[_Family, None] = OrderedDict()
 _total = 0
+_counts = {"hits": 0, "misses": 0, "evictions": 0}
 
 
 def intern_program(
@@ -379,6 +383,7 @@ def interned(jaxpr: Jaxpr) -> Jaxpr:
     """The program equal to this one that is kept; this one from now on, if there is none."""
     with _lock:
         jaxpr = _programs.setdefault(jaxpr._key, jaxpr)
+        _counts["misses" if jaxpr.family is None else "hits"] += 1
         if jaxpr.family is None:
             jaxpr.family = _Family()
             jaxpr.family.members.append(jaxpr)
@@ -435,11 +440,36 @@ def clear_programs() -> None:
     with _lock:
         while _families:
             _evict(next(iter(_families)))
+        _counts.update(dict.fromkeys(_counts, 0))
 
 
 def cached_equations() -> int:
     """How many equations (and one a program) are kept for reuse."""
     return _total
+
+
+class ProgramCounts(NamedTuple):
+    """What is kept of programs, and how often that was of use."""
+
+    programs: int
+    equations: int
+    """Of all of them together, and one a program."""
+    hits: int
+    """How often a program that was recorded or derived was kept already."""
+    misses: int
+    """How often it was new."""
+    evictions: int
+    """How many programs went since there were too many equations."""
+    derived: dict[str, int]
+    """How many things of each kind are kept on the programs: `"executable"`, `"final"`, ..."""
+
+
+def program_counts() -> ProgramCounts:
+    """What is kept of programs."""
+    with _lock:
+        keys = [key for family in _families for member in family.members for key in member.memo]
+        kinds = Counter([str(key[0] if type(key) is tuple and key else key) for key in keys])
+        return ProgramCounts(len(_programs), _total, **_counts, derived=dict(kinds))
 
 
 def _charge(family: _Family, weight: int) -> None:
@@ -454,6 +484,7 @@ def _charge(family: _Family, weight: int) -> None:
     _total += weight
     if _total > config.program_cache_equations:
         for other in [f for f in _families if f is not family and not f.in_use]:
+            _counts["evictions"] += len(other.members)
             _evict(other)
             if _total <= config.program_cache_equations:
                 break

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from functrans.caching import register_table
 from functrans.forking import fork_safe_lock
 
 __all__ = ["Params", "fingerprint", "freeze"]
@@ -61,6 +62,7 @@ class Params(dict[str, Any]):
 
 
 _living: WeakValueDictionary[Hashable, Params] = WeakValueDictionary()
+register_table("parameters in use", _living)
 _mutex = fork_safe_lock()
 EMPTY = Params()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
+from functrans.caching import register_table
 from functrans.core.aval import Aval, aval_of
 from functrans.core.axis_names import recording_within
 from functrans.core.jaxpr import Operation, clear_programs
@@ -94,6 +95,7 @@ class Primitive:
         """`narrow(operation, used)`: an operation that computes just the results that are used, with the numbers of the
         operands that it needs and of the results that it gives; None where it would be no smaller."""
         self._operations: WeakValueDictionary[tuple[Any, ...], Operation] = WeakValueDictionary()
+        register_table("operations in use", self._operations)
         _registry[name] = self
 
     def __repr__(self) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from functrans.caching import register_table
 from functrans.config import config
 from functrans.core.aval import Aval, aval_of
 from functrans.core.check import check_jaxpr
@@ -576,6 +577,7 @@ class Recording:
 _NOWHERE: frozenset[Recording] = frozenset()
 _LATER: frozenset[Recording] = frozenset([UNKNOWN])
 _internal_files: dict[str, bool] = {}
+register_table("source files", _internal_files, clear=_internal_files.clear)
 
 
 def caller() -> Source:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import linecache
 import os
-from functools import lru_cache
 from types import CodeType
 
+from functrans.caching import kept
 from functrans.core.jaxpr import Equation, Source
 from functrans.errors import BACKWARD, DERIVATIVE, describe_line
 
@@ -47,7 +47,7 @@ def variable_of(eqn: Equation) -> str:
     return _assigned(code.co_filename).get(_position(code, lasti), "")
 
 
-@lru_cache(maxsize=4096)
+@kept("positions in source code", 4096)
 def _position(code: CodeType, lasti: int) -> Position:
     for number, position in enumerate(code.co_positions()):
         if 2 * number == lasti:
@@ -55,7 +55,7 @@ def _position(code: CodeType, lasti: int) -> Position:
     return None, None, None, None
 
 
-@lru_cache(maxsize=64)
+@kept("variables in source code", 64)
 def _assigned(filename: str) -> dict[Position, str]:
     """For the place of each expression that a file assigns to one variable, the variable."""
     try:

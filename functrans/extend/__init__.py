@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from functrans.caching import kept
 from functrans.core.aval import Aval, aval_of
 from functrans.core.evaluation import eval_jaxpr, stage
 from functrans.core.jaxpr import Literal, jaxprs_in
@@ -152,7 +153,7 @@ class ExtendedPrimitive:
         self.__module__ = self.primitive.__module__
         self._signature, self._defaults = _signature(fun)
         self._given_abstract: Rule | None = None
-        self._found = functools.lru_cache(maxsize=1024)(self._probe)
+        self._found = kept("results of user primitives", 1024)(self._probe)
         def_abstract(self.primitive, self._abstract)
         def_specialized_impl(self.primitive, self._specialize)
         if elementwise:

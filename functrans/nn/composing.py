@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial, wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import numpy as np
 
+from functrans.caching import kept
 from functrans.core.aval import Aval, aval_of
 from functrans.core.evaluation import stage
 from functrans.core.jaxpr import Jaxpr
@@ -93,7 +94,7 @@ def with_jvp(function: Callable[..., Any], rule: Callable[..., Any], *static: An
     return bind
 
 
-@lru_cache(maxsize=4096)
+@kept("compositions of functrans.nn", 4096)
 def _recorded(
     function: Callable[..., Any], rule: Callable[..., Any], avals: tuple[Aval, ...], static: tuple[Any, ...]
 ) -> tuple[Jaxpr, DeferredRules]:

@@ -8,9 +8,9 @@ then records a single equation: the primitive, if the composition is just one, e
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
+from functrans.caching import kept
 from functrans.core.aval import Aval, aval_of
 from functrans.core.evaluation import stage
 from functrans.core.jaxpr import Jaxpr, Operation
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     """Whether the operation gives a tuple of which the function returns the only element."""
 
 
-@lru_cache(maxsize=16_384)
+@kept("plans of NumPy operations", 16_384)
 def plan_of(function: Callable[..., Any], avals: tuple[Aval, ...], static: tuple[Any, ...]) -> Plan:
     """The plan for `function(*operands, *static)`: its composition of primitives, recorded."""
     with stage(function.__name__.strip("_"), avals) as recording:

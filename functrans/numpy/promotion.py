@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from functrans.caching import kept
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Literal
 from functrans.ops.conversion import convert_element_type
@@ -44,7 +44,7 @@ def promote_for(ufunc: np.ufunc, *operands: Any, dtype: np.dtype[Any] | None = N
     return broadcast_arrays(*[convert_element_type(x, dtype, keep) for x, dtype in zip(operands, dtypes, strict=False)])
 
 
-@lru_cache(maxsize=4096)
+@kept("dtypes of ufuncs", 4096)
 def loop_dtypes(
     ufunc: np.ufunc, avals: tuple[Aval, ...], dtype: np.dtype[Any] | None = None
 ) -> tuple[np.dtype[Any], ...]:

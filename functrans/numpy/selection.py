@@ -14,11 +14,12 @@ All ints are of type `int`, and booleans are only inside of `("bool", ...)`, so 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from functrans.caching import kept
 
 __all__ = ["Array", "Integer", "Key", "Range", "Selection"]
 
@@ -105,7 +106,7 @@ class Selection(NamedTuple):
         return tuple([d for d, entry in enumerate(self.axes) if type(entry) is Array])
 
 
-@lru_cache(maxsize=16_384)
+@kept("indices", 16_384)
 def _selection(shape: Shape, key: Key) -> Selection:
     expanded = _without_ellipsis(shape, key)
     axes: list[Integer | Range | Array] = []

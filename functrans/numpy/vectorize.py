@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from functrans.api.arguments import name_of, parameter_name
 from functrans.api.transformed import Transformed
 from functrans.api.vmap import vmap
+from functrans.caching import kept
 from functrans.core.aval import aval_of
 from functrans.numpy.creation import asarray
 from functrans.ops.shape import expand_dims, reshape
@@ -74,7 +74,7 @@ class _Signature(NamedTuple):
     outputs: tuple[Dimensions, ...]
 
 
-@lru_cache(maxsize=256)
+@kept("signatures of vectorize", 256)
 def _parsed(signature: str) -> _Signature:
     if not isinstance(signature, str):
         raise TypeError(f"vectorize: the signature must be a string such as '(n),(n)->()', got {signature!r:.60}")

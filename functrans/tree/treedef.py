@@ -14,7 +14,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from functrans.caching import register_table
 from functrans.forking import fork_safe_lock
+from functrans.tree.depth import why_too_deep
 from functrans.tree.registry import KeyPath, NodeKind, keystr, kind_of, leaf_types, unsortable
 
 IsLeaf = Callable[[Any], bool]
@@ -276,6 +278,16 @@ _lock = fork_safe_lock()  # reentrant: garbage collection may run code that flat
 _room = _MAX_NODES = 200_000
 
 
+def _forget_treedefs() -> None:
+    global _room
+    with _lock:
+        _treedefs.clear()
+        _treedefs[None], _room = LEAF, _MAX_NODES
+
+
+register_table("structures", _treedefs, _MAX_NODES, _forget_treedefs)
+
+
 def _intern(shape: Shape, data: list[Any]) -> TreeDef:
     """The treedef of a shape that `_treedefs` lacks."""
     global _room
@@ -288,9 +300,8 @@ def _intern(shape: Shape, data: list[Any]) -> TreeDef:
             return _held_elsewhere.setdefault(shape, treedef)
         _room -= treedef.num_nodes
         if _room < 0:
-            _treedefs.clear()
-            _treedefs[None] = LEAF
-            _room = _MAX_NODES - treedef.num_nodes
+            _forget_treedefs()
+            _room -= treedef.num_nodes
         return _treedefs.setdefault(shape, treedef)
 
 
@@ -339,35 +350,7 @@ def flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], TreeDe
         shape = _shape(tree, leaves, data, is_leaf, leaf_types if is_leaf is None else ())
         return leaves, _treedefs.get(shape) or _intern(shape, data)
     except RecursionError:
-        raise ValueError(_why_too_deep(tree)) from None
-
-
-def _why_too_deep(tree: Any) -> str:
-    try:
-        places = _find_cycle(tree, (), {})
-    except RecursionError:
-        places = None
-    if places is None:
-        return (
-            "cannot flatten a tree: Python's recursion limit is reached. The tree is nested too deeply, or a function "
-            "calls itself without end (both branches of a cond are recorded, whatever its predicate)"
-        )
-    outer, inner = [keystr(path) or "the root" for path in places]
-    return f"cannot flatten a tree that contains itself: the subtree at {inner} is the one at {outer}"
-
-
-def _find_cycle(tree: Any, path: KeyPath, above: dict[int, KeyPath]) -> tuple[KeyPath, KeyPath] | None:
-    """The paths at which a container and, inside it, itself are found; `above` has the ancestors' paths."""
-    kind = kind_of(type(tree))
-    if kind is None:
-        return None
-    if id(tree) in above:
-        return above[id(tree)], path
-    above = {**above, id(tree): path}
-    for key, child in kind.keyed_children(tree):
-        if found := _find_cycle(child, (*path, key), above):
-            return found
-    return None
+        raise ValueError(why_too_deep(tree)) from None
 
 
 # Unflattening: closures made once per treedef, each of which takes what it needs from an iterator of leaves.

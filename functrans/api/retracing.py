@@ -1,0 +1,192 @@
+"""Functions that are recorded again and again: what for, and a warning that says so.
+
+Recording is what `jit` is to avoid. Two mistakes bring it back at each call without a word: an argument that is part
+of the program changes all the time, or the jitted function itself is made anew.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from types import CodeType
+from typing import Any
+from weakref import WeakSet
+
+from functrans.api.arguments import name_of
+from functrans.api.signatures import Change, Signature, changes_between
+from functrans.caching import register_table
+from functrans.config import config
+from functrans.errors import RetraceWarning, is_internal, user_frame
+from functrans.forking import fork_safe_lock
+
+__all__ = ["Retraces"]
+
+_SIGNATURES_MAX = 1024
+"""How many signatures are kept for a function, as many as it may have programs."""
+
+_ORIGINS_MAX = 1024
+"""For how many places in the user's code jitted functions are counted."""
+
+_lock = fork_safe_lock()
+
+
+class _Origin:
+    """The jitted functions that were made of one piece of code."""
+
+    __slots__ = ("alive", "count", "warned")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.alive: WeakSet[Retraces] = WeakSet()
+        self.warned = False
+
+
+_origins: OrderedDict[Any, _Origin] = OrderedDict()
+register_table("places where functions are jitted", _origins, _ORIGINS_MAX, _origins.clear)
+
+
+class Retraces:
+    """For what a jitted function has been recorded; warns once when that happens too often.
+
+    Args:
+        fun: the function that is jitted.
+    """
+
+    def __init__(self, fun: Callable[..., Any]) -> None:
+        self.fun = fun
+        self.signatures: list[Signature] = []
+        """Of the programs that are kept, in the order in which they were recorded."""
+        self.count = 0
+        """How often it was recorded."""
+        self.not_kept = 0
+        """How many of these programs were of no use for another call."""
+        self._counted = self._warned = False
+
+    def add(self, signature: Signature, kept: bool) -> None:
+        """The function has been recorded once more."""
+        with _lock:
+            self.count += 1
+            if kept:
+                self.signatures.append(signature)
+                del self.signatures[:-_SIGNATURES_MAX]
+            else:
+                self.not_kept += 1
+        limit = config.retrace_warning
+        if not limit:
+            return
+        if not self._counted:
+            self._counted = True
+            _count_origin(self, limit)
+        elif self.count > limit and not self._warned:
+            self._warned = True
+            _warn(f"{name_of(self.fun)} has been recorded {self.count} times by jit: {self.reason()}")
+
+    def clear(self) -> None:
+        """The programs are not kept any longer."""
+        with _lock:
+            self.signatures.clear()
+            self.count = self.not_kept = 0
+
+    def reason(self) -> str:
+        """Why it was recorded so often, in a sentence or two."""
+        if self.not_kept * 2 > self.count:
+            return (
+                f"{self.not_kept} programs were of no use for another call, since the function read a value that is "
+                "being differentiated or batched outside of it. Pass what it reads as an argument"
+            )
+        return _reason(self.signatures)
+
+
+def _reason(signatures: Sequence[Signature]) -> str:
+    steps = [changes_between(old, new) for old, new in pairwise(signatures)]
+    counts = Counter([(change.path, change.kind) for changes in steps for change in changes])
+    if not counts:
+        return "the programs of an equal call were gone each time"
+    (path, kind), count = counts.most_common(1)[0]
+    last = next(c for changes in reversed(steps) for c in changes if (c.path, c.kind) == (path, kind))
+    others = len(counts) - 1
+    more = f", and {others} more change{'s' if others > 1 else ''}" if others else ""
+    return (
+        f"{_CHANGED[kind].format(path=path, count=count)} (last {last.before} -> {last.after}){more}. {_remedy(last)}"
+    )
+
+
+_CHANGED = {
+    "shape": "argument {path} changed its shape {count} times",
+    "dtype": "argument {path} changed its dtype {count} times",
+    "weak type": "argument {path} was a Python number and an array in turn, {count} times",
+    "static value": "argument {path} changed its value {count} times, and it is static",
+    "structure": "argument {path} changed its structure {count} times",
+    "setting": "{path} changed {count} times",
+    "axis names": "{path} changed {count} times",
+}
+
+
+def _remedy(change: Change) -> str:
+    if change.kind == "static value" and "another object" in change.after:
+        return "It is part of the program: make the object once, outside of the loop"
+    return _REMEDIES[change.kind]
+
+
+_REMEDIES = {
+    "shape": "Pad it to few different sizes, or leave jit away: grad alone runs at any shape",
+    "dtype": "Convert it to one dtype before the call",
+    "weak type": "Pass either a Python number or an array",
+    "static value": "Pass it as an array, not as a static argument",
+    "structure": "Pass containers with the same entries at each call",
+    "setting": "Set it once",
+    "axis names": "Call the function under the same vmap or pmap each time",
+}
+
+
+def _count_origin(retraces: Retraces, limit: int) -> None:
+    """Warn if one piece of code is jitted anew again and again, each time for a function that is let go soon."""
+    key = _origin_of(retraces.fun)
+    if key is None:
+        return
+    with _lock:
+        origin = _origins.setdefault(key, _Origin())
+        _origins.move_to_end(key)
+        if len(_origins) > _ORIGINS_MAX:
+            _origins.popitem(last=False)
+        origin.count += 1
+        origin.alive.add(retraces)
+        gone = origin.count - len(origin.alive)
+        if gone < limit or origin.warned:
+            return
+        origin.warned = True
+    code: CodeType = key[-1]
+    _warn(
+        f"{name_of(retraces.fun)} ({code.co_filename}:{code.co_firstlineno}) has been jitted {origin.count} times, "
+        "each time anew, and recorded each time: what jit has recorded is kept with the function that it returns. "
+        "Call jit once, outside of the loop or of the function that is called often, and pass what changes as an "
+        "argument"
+    )
+
+
+def _origin_of(fun: Any) -> Any:
+    """The kinds of the transformations of a function, and its code; None where there is none, or none of the user's."""
+    kinds = []
+    for _ in range(32):
+        inner = getattr(fun, "__wrapped__", None) or getattr(fun, "func", None) or getattr(fun, "__func__", None)
+        if inner is None:
+            break
+        kinds.append(type(fun))
+        fun = inner
+    code = getattr(fun, "__code__", None)
+    if not isinstance(code, CodeType) or is_internal(code.co_filename):
+        return None
+    return (*kinds, code.co_filename, code)
+
+
+def _warn(message: str) -> None:
+    """Warn at the user's line."""
+    full = f"{message}. (functrans.config.retrace_warning = None turns this off.)"
+    frame = user_frame()
+    if frame is None:
+        warnings.warn(full, RetraceWarning, stacklevel=2)
+    else:
+        where = frame.f_code.co_filename, frame.f_lineno
+        warnings.warn_explicit(full, RetraceWarning, *where, module=frame.f_globals.get("__name__"))
