@@ -7,11 +7,10 @@ input features i of lhs[n, s p + d k, i] rhs[k, i, o]. It is linear in both oper
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
+from math import isfinite, prod
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Literal
@@ -103,146 +102,145 @@ def _check(lhs: Aval, rhs: Aval, conv: _Convolution) -> None:
 
 # --------------------------------------------------------------------------------------------------------------------
 # Value: matrix products, of which there are four forms. All work on channels-last operands: an input (batch, places,
-# features) and a kernel (window, input features, output features).
+# features) and a kernel (window, input features, output features), and give (batch, places, output features).
 
 _BLOCK_BYTES = 1_048_576
-"""How large a copy of parts of the input may be at a time: so much stays in the cache."""
+"""How large a copy of parts of the input should be: so much stays in the cache."""
+_LARGEST_BLOCK = 8 * _BLOCK_BYTES
+"""Up to what size the windows of one member of the batch are copied at once."""
 
-Form = Callable[[Any, Any, Any, "_Convolution"], None]
-"""`form(input, kernel, result to be filled, convolution)`."""
+Form = Callable[[Any, Any], Any]
+"""`form(input, kernel)`, made for their shapes."""
 
 
 def _specialize(lhs: Aval, rhs: Aval, **params: Any) -> Callable[..., Any]:
     conv = _Convolution(**params)
     lhs_spec, rhs_spec, out_spec = conv.dimension_numbers
-    out_spatial = _out_spatial(lhs.shape, rhs.shape, conv)
     channels_last = (lhs_spec[0], *lhs_spec[2:], lhs_spec[1])
     window_first = (*rhs_spec[2:], rhs_spec[1], rhs_spec[0])
-    order = np.argsort((out_spec[0], *out_spec[2:], out_spec[1])).tolist()
-    half = lhs.dtype == np.float16
-    out_shape = (lhs.shape[lhs_spec[0]] // conv.batch_group_count, *out_spatial, rhs.shape[rhs_spec[0]])
-    window = tuple([rhs.shape[d] for d in rhs_spec[2:]])
-    form = _form(window, out_spatial, conv)
+    order = tuple(np.argsort((out_spec[0], *out_spec[2:], out_spec[1])).tolist())
+    dtype = np.dtype(np.float32) if lhs.dtype == np.float16 else lhs.dtype  # halves are summed in single precision
+    input_shape, kernel_shape = [
+        tuple([operand.shape[d] for d in axes]) for operand, axes in ((lhs, channels_last), (rhs, window_first))
+    ]
+    sizes = _Sizes(input_shape, kernel_shape, _out_spatial(lhs.shape, rhs.shape, conv), dtype)
+    form = _form(sizes, conv)
 
     def run(x: Any, w: Any) -> Any:
-        if half:  # products of halves are summed in single precision
-            x, w = x.astype(np.float32), w.astype(np.float32)
-        out = np.empty(out_shape, x.dtype)
-        if out.size:
-            x, w = x.transpose(channels_last), w.transpose(window_first)
-            form(x, w, out, conv)
-        out = out.transpose(order)
-        return out.astype(np.float16) if half else out
+        return form(x.transpose(channels_last), w.transpose(window_first)).transpose(order)
+
+    if dtype == lhs.dtype:
+        return run
+    return lambda x, w: run(x.astype(dtype), w.astype(dtype)).astype(lhs.dtype)
+
+
+class _Sizes(NamedTuple):
+    """The shapes of channels-last operands."""
+
+    input: Shape
+    kernel: Shape
+    out_spatial: Shape
+    dtype: np.dtype[Any]
+
+    @property
+    def window(self) -> Shape:
+        """The lengths of the window."""
+        return self.kernel[:-2]
+
+
+def _form(sizes: _Sizes, conv: _Convolution) -> Form:
+    groups, batches = conv.feature_group_count, conv.batch_group_count
+    out_shape = (sizes.input[0] // batches, *sizes.out_spatial, sizes.kernel[-1])
+    if not prod(out_shape):
+        return lambda x, w: np.empty(out_shape, sizes.dtype)
+    if groups > 1 or batches > 1:
+        return _by_groups(sizes, conv)
+    if not prod(sizes.input) or not prod(sizes.kernel):
+        return lambda x, w: np.zeros(out_shape, sizes.dtype)
+    if not sizes.window:
+        return np.matmul
+    if max(conv.lhs_dilation) > 1 and max(conv.window_strides) == 1:
+        return _by_inputs(sizes, conv)
+    if prod(sizes.out_spatial) < prod(sizes.window):
+        return _tiled(_by_outputs, sizes, conv)
+    return _tiled(_by_windows, sizes, conv)
+
+
+def _tiled(form: Callable[[_Sizes, _Convolution, int], Form], sizes: _Sizes, conv: _Convolution) -> Form:
+    """The form with as many windows in a tile as is best. The matrices that multiply tiles have zeros, which make NaNs
+    of what is infinite: a result that has either is computed anew, window by window.
+    """
+    members = _best_tile(form is _by_outputs, sizes, conv)
+    singly = form(sizes, conv, 1)
+    if members == 1:
+        return singly
+    together = form(sizes, conv, members)
+
+    def run(x: Any, w: Any) -> Any:
+        with np.errstate(over="ignore", invalid="ignore"):
+            out = together(x, w)
+            flat = out.ravel("K")
+            finite = isfinite(flat.dot(flat))
+        return out if finite else singly(x, w)
 
     return run
 
 
-def _form(window: Shape, out_spatial: Shape, conv: _Convolution) -> Form:
-    if conv.feature_group_count > 1 or conv.batch_group_count > 1:
-        return _grouped_product
-    strided = any([s > 1 for s in conv.window_strides])
-    if any([d > 1 for d in conv.lhs_dilation]) and not strided:
-        return _by_inputs
-    if len(window) > 1 and prod(out_spatial) < prod(window) and max(conv.rhs_dilation[:-1]) == 1:
-        return _by_outputs
-    if prod(window[:-1]) > 1 and max(conv.window_strides[:-1]) == 1 and conv.rhs_dilation[-1] == 1:
-        return _by_rows
-    return _whole_product
+# ---- The copy of the windows
 
 
-def _row_windows(x: Any, length: int, count: int, stride: int, dilation: int) -> Any:
-    """The windows along the last spatial axis, copied: (batch, places, `count` windows, their elements)."""
-    *others, step, within = x.strides
-    shape = (*x.shape[:-2], count, length, x.shape[-1])
-    view = as_strided(x, shape, (*others, stride * step, dilation * step, within), writeable=False)
-    # A view of overlapping rows could be had without a copy, but BLAS takes none.
-    return np.ascontiguousarray(view.reshape(*shape[:-2], length * x.shape[-1]))
+# Neighbouring windows along the last axis are copied as one, a tile, so that less is copied, and multiplied with a band
+# of kernels, so that matrices are wider: tiny products leave most of the arithmetic units idle.
+
+
+def _best_tile(by_outputs: bool, sizes: _Sizes, conv: _Convolution) -> int:
+    """How many windows a tile should have: the number that costs the least."""
+    if sizes.dtype.kind != "f":
+        return 1
+    n, window = sizes.out_spatial[-1], sizes.window[-1]
+    stride, apart, inputs = conv.window_strides[-1], conv.rhs_dilation[-1], sizes.kernel[-2]
+    if by_outputs:
+        n, window, stride, apart, inputs = window, n, apart, stride, sizes.input[0]
+
+    def cost(members: int) -> float:
+        span = _span(members, window, apart, stride)
+        together = inputs * (span if members > 1 or apart == 1 else 1)
+        return span / members * (_COPY * (1 + 4 / together) + -(-members * sizes.kernel[-1] // 8) * 8)
+
+    return min([members for members in range(1, 9) if n % members == 0], key=cost)
+
+
+_COPY = 15
+"""What it costs to copy an element, in units of multiplying and adding it; more by 4 / (elements that lie together)."""
+
+
+def _span(members: int, window: int, apart: int, stride: int) -> int:
+    """How many places of the input are copied for a tile."""
+    return window if members == 1 else (members - 1) * stride + (window - 1) * apart + 1
+
+
+def _windows(padded: Shape, window: Shape, counts: Shape, steps: Shape, apart: Shape, dtype: np.dtype[Any]) -> Any:
+    """A function of a contiguous input that gives all its windows: (batch, counts, window, features)."""
+    strides = [dtype.itemsize * prod(padded[d + 1 :]) for d in range(len(padded))]
+    moved = [s * stride for s, stride in zip(steps, strides[1:], strict=False)]
+    within = [d * stride for d, stride in zip(apart, strides[1:], strict=False)]
+    tail, all_strides = (*counts, *window, padded[-1]), (strides[0], *moved, *within, strides[-1])
+    return lambda x: np.ndarray((len(x), *tail), dtype, x, 0, all_strides)
 
 
 def _blocks(n: int, bytes_of_one: int) -> list[slice]:
     step = max(1, _BLOCK_BYTES // max(1, bytes_of_one))
-    return [slice(start, start + step) for start in range(0, n, step)]
+    return [slice(start, min(n, start + step)) for start in range(0, n, step)]
 
 
-def _shifted(place: Shape, apart: Shape, shape: Shape) -> list[slice]:
-    """So many elements as an array of a shape has, along the axes after the first, from a place on."""
-    return [slice(k * d, k * d + n) for k, d, n in zip(place, apart, shape[1:], strict=False)]
-
-
-def _by_rows(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
-    """Windows are copied along the last axis alone; along the others, the product of each place of the window with
-    its part of the input is added up.
-    """
-    x = _spread(x, conv)
-    *leading, length = w.shape[:-2]
-    inner, outputs, count = length * w.shape[-2], w.shape[-1], out.shape[-2]
-    kernel = np.ascontiguousarray(w).reshape(*leading, inner, outputs)
-    places = prod(out.shape[1:-1])
-    for part in _blocks(x.shape[0], prod(x.shape[1:-2]) * count * inner * x.itemsize):
-        rows = _row_windows(x[part], length, count, conv.window_strides[-1], conv.rhs_dilation[-1])
-        target = out[part].reshape(-1, places, outputs)  # a view, since `out` is contiguous
-        term = np.empty_like(target)
-        for number, place in enumerate(np.ndindex(*leading)):
-            shifted = _shifted(place, conv.rhs_dilation, out.shape)
-            matrix = rows[(slice(None), *shifted)].reshape(len(rows), places, inner)
-            np.matmul(matrix, kernel[place], out=term if number else target)
-            if number:
-                target += term
-
-
-def _by_outputs(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
-    """There are fewer places of the result than of the window (a derivative by a kernel): for each along all axes but
-    the last, one product that is summed over the places of the window, and over the features.
-    """
-    x, w = np.moveaxis(x, -1, 0), np.moveaxis(w, -2, 0)  # features first: they are the batch of the product
-    x = _spread(np.moveaxis(x, 1, -1), conv)
-    outputs, count, places = w.shape[-1], out.shape[-2], prod(w.shape[1:-1])
-    kernel = np.ascontiguousarray(w).reshape(w.shape[0], places, outputs)
-    out[...] = 0
-    inner = count * x.shape[-1]
-    for part in _blocks(x.shape[0], prod(x.shape[1:-2]) * w.shape[-2] * inner * x.itemsize):
-        rows = _row_windows(x[part], count, w.shape[-2], conv.rhs_dilation[-1], conv.window_strides[-1])
-        for place in np.ndindex(*out.shape[1:-2]):
-            shifted = _shifted(place, conv.window_strides, w.shape)
-            matrix = rows[(slice(None), *shifted)].reshape(len(rows), places, inner)
-            found = np.matmul(matrix.transpose(0, 2, 1), kernel[part]).sum(0)
-            out[(slice(None), *place)] += found.reshape(count, x.shape[-1], outputs).transpose(1, 0, 2)
-
-
-def _by_inputs(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
-    """The input has gaps (a derivative by the input of a convolution with strides): each of its elements is multiplied
-    by the whole window, and the products are added to where they belong in the result.
-    """
-    outputs = w.shape[-1]
-    window, spatial = w.shape[:-2], x.shape[1:-1]
-    kernel = np.moveaxis(w, -2, 0).reshape(w.shape[-2], -1)
-    out[...] = 0
-    for part in _blocks(x.shape[0], prod(spatial) * kernel.shape[1] * x.itemsize):
-        matrix = x[part].reshape(-1, x.shape[-1])
-        products = np.matmul(matrix, kernel).reshape(-1, *spatial, *window, outputs)
-        target = out[part]
-        for place in np.ndindex(*window):
-            into, taken = [slice(None)], [slice(None)]
-            for axis, k in enumerate(place):
-                low, apart = conv.padding[axis][0], conv.lhs_dilation[axis]
-                start = low - k * conv.rhs_dilation[axis]  # where the first element of the input goes
-                first = max(0, -(start // apart))
-                count = max(0, min(spatial[axis] - first, -(-(out.shape[1 + axis] - start) // apart) - first))
-                begin = start + first * apart
-                into.append(slice(begin, begin + (count - 1) * apart + 1, apart) if count else slice(0, 0))
-                taken.append(slice(first, first + count))
-            target[tuple(into)] += products[(*taken, *place)]
-
-
-def _spread(x: Any, conv: _Convolution) -> Any:
-    """The input, its spatial axes between two others, with the zeros of dilation and padding written out."""
+def _spreader(shape: Shape, conv: _Convolution) -> tuple[Shape, Callable[[Any], Any]]:
+    """How the input is made contiguous, with the zeros of dilation and padding written out; its shape after that."""
     pads, dilation = conv.padding, conv.lhs_dilation
-    spatial = x.shape[1:-1]
+    spatial = shape[1:-1]
     if all([d == 1 for d in dilation]) and all([pad == (0, 0) for pad in pads]):
-        return x
+        return shape, np.ascontiguousarray
     lengths = [dilated_length(n, d) for n, d in zip(spatial, dilation, strict=True)]
     whole = [max(0, n + low + high) for n, (low, high) in zip(lengths, pads, strict=True)]
-    out = np.zeros((x.shape[0], *whole, x.shape[-1]), x.dtype)
     into, out_of = [slice(None)], [slice(None)]
     for n, d, (low, _), room in zip(spatial, dilation, pads, whole, strict=True):
         first = max(0, -(low // d))  # the first element that is not cropped away
@@ -250,59 +248,193 @@ def _spread(x: Any, conv: _Convolution) -> Any:
         count = max(0, min(n - first, -(-(room - start) // d)))
         into.append(slice(start, start + (count - 1) * d + 1, d) if count else slice(0, 0))
         out_of.append(slice(first, first + count))
-    out[tuple(into)] = x[tuple(out_of)]
-    return out
+    target, source, tail = tuple(into), tuple(out_of), (*whole, shape[-1])
+
+    def spread(x: Any) -> Any:
+        out = np.zeros((len(x), *tail), x.dtype)
+        out[target] = x[source]
+        return out
+
+    return (shape[0], *tail), spread
 
 
-def _windows(x: Any, w: Any, out_spatial: Shape, conv: _Convolution) -> Any:
-    """A view of shape (batch, output places, window places, features)."""
-    n = len(out_spatial)
-    strides = x.strides
-    shape = (x.shape[0], *out_spatial, *w.shape[:n], x.shape[-1])
-    steps = [s * strides[1 + i] for i, s in enumerate(conv.window_strides)]
-    within = [d * strides[1 + i] for i, d in enumerate(conv.rhs_dilation)]
-    return as_strided(x, shape, (strides[0], *steps, *within, strides[-1]), writeable=False)
+# ---- Windows are copied, as the rows of a matrix, for one product
 
 
-def _grouped_product(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
-    """Group by group."""
-    windows = _windows(_spread(x, conv), w, out.shape[1:-1], conv)
+def _by_windows(sizes: _Sizes, conv: _Convolution, members: int) -> Form:
+    padded, spread = _spreader(sizes.input, conv)
+    inputs, outputs = sizes.kernel[-2:]
+    *others, last = sizes.out_spatial
+    stride, apart = conv.window_strides[-1], conv.rhs_dilation[-1]
+    span, columns = _span(members, sizes.window[-1], apart, stride), members * outputs
+    tile = (*sizes.window[:-1], span)
+    steps = (*conv.window_strides[:-1], stride * members)
+    distances = (*conv.rhs_dilation[:-1], 1 if members > 1 else apart)
+    view = _windows(padded, tile, (*others, last // members), steps, distances, sizes.dtype)
+    inner = prod(tile) * inputs
+    band = _band(sizes.kernel, span, [t * stride for t in range(members)], apart)
+    out_shape = (sizes.input[0], *sizes.out_spatial, outputs)
+    of_one = prod(sizes.out_spatial) // members * inner * sizes.dtype.itemsize
+    parts = _blocks(sizes.input[0], of_one)
+    rows = [slice(None)] if of_one <= _LARGEST_BLOCK else _blocks(sizes.out_spatial[0], of_one // sizes.out_spatial[0])
+
+    def run(x: Any, w: Any) -> Any:
+        out, kernel = np.empty(out_shape, sizes.dtype), w.reshape(inner, outputs) if members == 1 else band(w)
+        for part in parts:
+            windows = view(spread(x[part]))
+            for some in rows:
+                target = out[part, some].reshape(-1, columns)
+                np.matmul(windows[:, some].reshape(len(target), inner), kernel, out=target)
+        return out
+
+    return run
+
+
+def _band(kernel: Shape, span: int, starts: Sequence[int], apart: int) -> Callable[[Any], Any]:
+    """The matrix that multiplies a tile: kernel beside kernel, each further down."""
+    *leading, length, inputs, outputs = kernel
+    shape = (prod(leading), span, inputs, len(starts), outputs)
+    places = [slice(start, start + (length - 1) * apart + 1, apart) for start in starts]
+
+    def make(w: Any) -> Any:
+        out = np.zeros(shape, w.dtype)
+        w = w.reshape(shape[0], length, inputs, outputs)
+        for t, place in enumerate(places):
+            out[:, place, :, t] = w
+        return out.reshape(-1, len(starts) * outputs)
+
+    return make
+
+
+# ---- The result has fewer places than the window (a derivative by a kernel): the windows that the places of the result
+# make are multiplied, transposed, with the kernel
+
+
+def _by_outputs(sizes: _Sizes, conv: _Convolution, members: int) -> Form:
+    # The features are the batch here, and the batch is summed over as features are.
+    features = (sizes.input[-1], *sizes.input[1:-1], sizes.input[0])
+    padded, spread = _spreader(features, conv)
+    inputs, outputs = sizes.input[0], sizes.kernel[-1]
+    *others, last = sizes.window
+    stride, apart = conv.window_strides[-1], conv.rhs_dilation[-1]
+    length = sizes.out_spatial[-1]
+    span, columns = _span(members, length, stride, apart), members * outputs
+    tile = (*sizes.out_spatial[:-1], span)
+    steps = (*conv.rhs_dilation[:-1], apart * members)
+    distances = (*conv.window_strides[:-1], 1 if members > 1 else stride)
+    view = _windows(padded, tile, (*others, last // members), steps, distances, sizes.dtype)
+    inner = prod(tile) * inputs
+    of_one = prod(sizes.window) // members * inner * sizes.dtype.itemsize
+    parts = _blocks(features[0], of_one)
+    rows = [slice(None)] if of_one <= _LARGEST_BLOCK else _blocks(sizes.window[0], of_one // sizes.window[0])
+    n = len(sizes.window)
+    input_order, kernel_order = (n + 1, *range(1, n + 1), 0), (n, *range(n), n + 1)
+    result_order = (n, *range(n), n + 1)
+    split = (prod(sizes.out_spatial[:-1]), span, inputs, members, outputs)
+    diagonals = [slice(t * apart, t * apart + (length - 1) * stride + 1, stride) for t in range(members)]
+
+    def run(x: Any, w: Any) -> Any:
+        x, w = x.transpose(input_order), w.transpose(kernel_order)
+        total: Any = None
+        for part in parts:
+            windows = view(spread(x[part]))
+            for some in rows:
+                factor = w[part, some].reshape(-1, columns)
+                found = windows[:, some].reshape(len(factor), inner).transpose().dot(factor)
+                total = found if total is None else np.add(total, found, total)
+        if members > 1:
+            band = total.reshape(split)
+            total = band[:, diagonals[0], :, 0].copy()
+            for t, diagonal in enumerate(diagonals[1:], 1):
+                total += band[:, diagonal, :, t]
+        return total.reshape(*sizes.out_spatial, inputs, outputs).transpose(result_order)
+
+    return run
+
+
+# ---- The input has gaps (a derivative by the input of a convolution with strides): each of its elements is multiplied
+# by the whole window, and the products are added to where they belong in the result
+
+
+def _by_inputs(sizes: _Sizes, conv: _Convolution) -> Form:
+    inputs, outputs = sizes.kernel[-2:]
+    spatial, window = sizes.input[1:-1], sizes.window
+    out_shape = (sizes.input[0], *sizes.out_spatial, outputs)
+    products_shape = (-1, *spatial, *window, outputs)
+    n = len(window)
+    inputs_first = (n, *range(n), n + 1)
+    parts = _blocks(sizes.input[0], prod(spatial) * prod(window) * outputs * sizes.dtype.itemsize)
+    places = []
+    for place in np.ndindex(*window):
+        into, taken = [slice(None)], [slice(None)]
+        for axis, k in enumerate(place):
+            low, apart = conv.padding[axis][0], conv.lhs_dilation[axis]
+            start = low - k * conv.rhs_dilation[axis]  # where the first element of the input goes
+            first = max(0, -(start // apart))
+            count = max(0, min(spatial[axis] - first, -(-(sizes.out_spatial[axis] - start) // apart) - first))
+            begin = start + first * apart
+            into.append(slice(begin, begin + (count - 1) * apart + 1, apart) if count else slice(0, 0))
+            taken.append(slice(first, first + count))
+        places.append((tuple(into), (*taken, *place)))
+
+    def run(x: Any, w: Any) -> Any:
+        kernel = w.transpose(inputs_first).reshape(inputs, -1)
+        out = np.zeros(out_shape, sizes.dtype)
+        for part in parts:
+            products = np.matmul(x[part].reshape(-1, inputs), kernel).reshape(products_shape)
+            target = out[part]
+            for into, taken in places:
+                target[into] += products[taken]
+        return out
+
+    return run
+
+
+# ---- Group by group
+
+
+def _by_groups(sizes: _Sizes, conv: _Convolution) -> Form:
     groups, batches = conv.feature_group_count, conv.batch_group_count
-    inputs, outputs = w.shape[-2], w.shape[-1] // (groups * batches)
+    inputs, outputs = sizes.kernel[-2], sizes.kernel[-1] // (groups * batches)
     if groups > 1 and inputs == 1 and outputs == 1:
-        _depthwise(windows, w, out)
-        return
-    members = windows.shape[0] // batches
-    for g in range(groups):
-        for b in range(batches):
-            chosen = slice((g + b) * outputs, (g + b + 1) * outputs)
-            features = windows[b * members : (b + 1) * members, ..., g * inputs : (g + 1) * inputs]
-            _product(features, w[..., chosen], out[..., chosen])
+        return _depthwise(sizes, conv)
+    members = sizes.input[0] // batches
+    small = _Sizes((members, *sizes.input[1:-1], inputs), (*sizes.kernel[:-1], outputs), sizes.out_spatial, sizes.dtype)
+    form = _form(small, conv._replace(feature_group_count=1, batch_group_count=1))
+    out_shape = (members, *sizes.out_spatial, sizes.kernel[-1])
+
+    def run(x: Any, w: Any) -> Any:
+        out = np.empty(out_shape, sizes.dtype)
+        for i in range(groups * batches):
+            chosen = slice(i * outputs, (i + 1) * outputs)
+            part = x[..., i * inputs : (i + 1) * inputs] if groups > 1 else x[i * members : (i + 1) * members]
+            out[..., chosen] = form(part, w[..., chosen])
+        return out
+
+    return run
 
 
-def _whole_product(x: Any, w: Any, out: Any, conv: _Convolution) -> None:
-    """Whole windows are copied, as the rows of a matrix, for one product."""
-    _product(_windows(_spread(x, conv), w, out.shape[1:-1], conv), w, out)
+def _depthwise(sizes: _Sizes, conv: _Convolution) -> Form:
+    """Each feature has a kernel of its own: shifted inputs are multiplied by the places of the window, and added."""
+    padded, spread = _spreader(sizes.input, conv)
+    view = _windows(padded, sizes.window, sizes.out_spatial, conv.window_strides, conv.rhs_dilation, sizes.dtype)
+    tail = (*sizes.out_spatial, sizes.kernel[-1])
+    parts = _blocks(sizes.input[0], 4 * prod(tail) * sizes.dtype.itemsize)
+    n = len(sizes.window)
+    first, *places = [(slice(None),) * (n + 1) + place for place in np.ndindex(*sizes.window)]
 
+    def run(x: Any, w: Any) -> Any:
+        kernel = w.reshape(*sizes.window, -1)
+        out = np.empty((sizes.input[0], *tail), sizes.dtype)
+        term = np.empty_like(out[parts[0]])
+        for part in parts:
+            windows, target = view(spread(x[part])), out[part]
+            np.multiply(windows[first], kernel[first[n + 1 :]], target)
+            for place in places:
+                target += np.multiply(windows[place], kernel[place[n + 1 :]], term[: len(target)])
+        return out
 
-def _product(windows: Any, w: Any, out: Any) -> None:
-    inner = prod(w.shape[:-1])
-    matrix = w.reshape(inner, w.shape[-1])
-    places = prod(out.shape[1:-1])
-    for block in _blocks(out.shape[0], places * inner * out.itemsize):
-        part, target = windows[block], out[block]
-        rows = part.reshape(part.shape[0] * places, inner)
-        if target.flags.c_contiguous:
-            np.matmul(rows, matrix, out=target.reshape(len(rows), -1))
-        else:
-            target[...] = np.matmul(rows, matrix).reshape(target.shape)
-
-
-def _depthwise(windows: Any, w: Any, out: Any) -> None:
-    n = w.ndim - 2
-    out[...] = 0
-    for place in np.ndindex(*w.shape[:n]):
-        out += windows[(slice(None),) * (n + 1) + place] * w[(*place, 0)]
+    return run
 
 
 # --------------------------------------------------------------------------------------------------------------------

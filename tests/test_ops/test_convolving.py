@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import functrans as ft
 from functrans import lax
@@ -50,34 +52,119 @@ ROWS = {
 
 @pytest.mark.parametrize("row", ROWS)
 def test_against_windows(row):
-    given, meant = ROWS[row]
-    function = lambda x, w: lax.conv_general_dilated(x, w, dimension_numbers=LAST, **given)
+    args, meant = ROWS[row]
+    function = lambda x, w: lax.conv_general_dilated(x, w, dimension_numbers=LAST, **args)
     expected = reference(X, W, **meant)
     np.testing.assert_allclose(function(X, W), expected, rtol=1e-12, atol=1e-12)
     check_grads(function, (X, W), order=1)
-    first = lax.conv_general_dilated(X.transpose(0, 3, 1, 2), W.transpose(3, 2, 0, 1), **given)
+    first = lax.conv_general_dilated(X.transpose(0, 3, 1, 2), W.transpose(3, 2, 0, 1), **args)
     np.testing.assert_allclose(first, expected.transpose(0, 3, 1, 2), rtol=1e-12, atol=1e-12)
     mixed = lax.conv_general_dilated(
-        X.transpose(3, 1, 2, 0), W.transpose(2, 0, 3, 1), dimension_numbers=("CHWN", "IHOW", "HNCW"), **given
+        X.transpose(3, 1, 2, 0), W.transpose(2, 0, 3, 1), dimension_numbers=("CHWN", "IHOW", "HNCW"), **args
     )
     np.testing.assert_allclose(mixed, expected.transpose(1, 0, 3, 2), rtol=1e-12, atol=1e-12)
 
 
+@pytest.fixture
+def forms(monkeypatch):
+    """Sets what decides how convolutions are computed."""
+
+    def choose(**chosen):
+        for name, value in chosen.items():
+            monkeypatch.setattr(convolution, name, value)
+        lax.conv_general_dilated_p.forget()
+
+    yield choose
+    monkeypatch.undo()
+    lax.conv_general_dilated_p.forget()
+
+
 @pytest.mark.parametrize("spatial", [1, 2, 3])
-@pytest.mark.parametrize("form", ["_whole_product", "_by_rows", "_by_outputs", "_by_inputs"])
-def test_every_form_gives_the_same(form, spatial, monkeypatch):
-    x, w = rng.normal(size=(5, *[5, 4, 6][:spatial], 3)), rng.normal(size=(*[2, 3, 2][:spatial], 3, 4))
+@pytest.mark.parametrize("largest", [10, 1_000_000])
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("form", ["_by_windows", "_by_outputs", "_by_inputs"])
+def test_every_form_gives_the_same(form, members, largest, spatial, forms):
+    x, w = rng.normal(size=(5, *[6, 8, 8][-spatial:], 3)), rng.normal(size=(*[2, 4, 2][-spatial:], 3, 4))
     letters = "DHW"[:spatial]
     function = lambda: lax.conv_general_dilated(
         x, w, (1,) * spatial, [(1, 0)] * spatial, dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C")
     )
     expected = function()
-    lax.conv_general_dilated_p.forget()
-    monkeypatch.setattr(convolution, "_form", lambda *args: getattr(convolution, form))
-    monkeypatch.setattr(convolution, "_BLOCK_BYTES", 1000)  # several blocks
-    np.testing.assert_allclose(function(), expected, rtol=1e-12)
-    monkeypatch.undo()
-    lax.conv_general_dilated_p.forget()
+
+    chosen = getattr(convolution, form)
+    tiled = chosen if form == "_by_inputs" else lambda *args: chosen(*args, members)
+    forms(_form=tiled, _BLOCK_BYTES=1000, _LARGEST_BLOCK=largest)
+    np.testing.assert_allclose(function(), expected, rtol=1e-11, atol=1e-12)
+
+
+@given(data=st.data())
+def test_any_convolution(data):
+    def drawn(low, high):
+        return data.draw(st.integers(low, high))
+
+    window = drawn(1, 3), drawn(1, 3)
+    strides, apart, spread = [(drawn(1, 3), drawn(1, 2)) for _ in range(3)]
+    pads = ((drawn(0, 2), drawn(0, 2)), (drawn(0, 2), drawn(0, 2)))
+    lengths = [(k - 1) * d + 1 + drawn(0, 6) for k, d in zip(window, apart, strict=True)]
+    inputs, outputs = drawn(1, 3), drawn(1, 9)
+    x, w = rng.normal(size=(drawn(1, 3), *lengths, inputs)), rng.normal(size=(*window, inputs, outputs))
+    x, w = x[::-1, ..., ::-1], w[:, ::-1]  # views that run backwards
+    dtype = data.draw(st.sampled_from(["float64", "float32", "complex128", "int64"]))
+    if dtype == "int64":
+        x, w = np.round(x * 9), np.round(w * 9)
+    function = lambda x, w: lax.conv_general_dilated(
+        x, w, strides, pads, lhs_dilation=spread, rhs_dilation=apart, dimension_numbers=LAST
+    )
+    expected = reference(x, w, strides, pads, apart, spread)
+    tolerance = 1e-4 if dtype == "float32" else 1e-11
+    np.testing.assert_allclose(function(x.astype(dtype), w.astype(dtype)), expected, rtol=tolerance, atol=tolerance)
+    if dtype != "int64" and expected.size:
+        ct = rng.normal(size=expected.shape)
+        back = ft.vjp(function, x.astype(dtype), w.astype(dtype))[1](ct.astype(dtype))
+        # By the inner product with any direction: <ct, conv(dx, w)> = <back, dx>.
+        for position, direction in enumerate((rng.normal(size=x.shape), rng.normal(size=w.shape))):
+            moved = reference(*((direction, w) if position == 0 else (x, direction)), strides, pads, apart, spread)
+            products = np.sum(ct * moved), np.sum(back[position] * direction)
+            np.testing.assert_allclose(*products, rtol=tolerance * 100, atol=tolerance * 1000)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e300])
+def test_what_is_infinite_stays_where_it_is(value):
+    # Windows side by side are multiplied by one matrix, which has zeros where a window has no place.
+    x, w = rng.normal(size=(3, 8, 8, 2)), np.abs(rng.normal(size=(3, 3, 2, 5))) + 0.1
+    x[1, 4, 4, 1] = value
+    with np.errstate(all="raise"):
+        found = lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=LAST)
+    away = np.ones(found.shape, bool)
+    away[1, 3:6, 3:6] = False
+    x[1, 4, 4, 1] = 0
+    expected = lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=LAST)
+    np.testing.assert_allclose(found[away], expected[away], rtol=1e-12)
+    np.testing.assert_allclose(found[1, 3:6, 3:6], np.broadcast_to(value * w[::-1, ::-1, 1], (3, 3, 5)), rtol=1e-12)
+
+
+def test_a_cotangent_that_is_infinite_stays_where_it_is():
+    x, w = rng.normal(size=(3, 10, 10, 2)), np.ones((3, 3, 2, 5))
+    function = lambda w: lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=LAST)
+    ct = rng.normal(size=(3, 8, 8, 5))
+    finite = ft.vjp(function, w)[1](ct)[0]
+    ct[0, 0, 0, 2] = np.inf
+    (found,) = ft.vjp(function, w)[1](ct)
+    others = [0, 1, 3, 4]
+    np.testing.assert_allclose(found[..., others], finite[..., others], rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(found[..., 2], np.copysign(np.inf, x[0, :3, :3]))
+
+
+def test_no_spatial_axes_and_no_elements():
+    numbers = lax.ConvDimensionNumbers((0, 1), (0, 1), (0, 1))
+    x, w = rng.normal(size=(3, 4)), rng.normal(size=(2, 4))
+    function = lambda x, w: lax.conv_general_dilated(x, w, (), (), dimension_numbers=numbers)
+    np.testing.assert_allclose(function(x, w), x @ w.T, rtol=1e-12)
+    check_grads(function, (x, w), order=1)
+    nothing = lax.conv_general_dilated(X[..., :0], W[:, :, :0], (1, 1), "SAME", dimension_numbers=LAST)
+    np.testing.assert_array_equal(nothing, np.zeros((3, 6, 7, 4)))
+    padding = lax.conv_general_dilated(X[:, :0], W, (1, 1), [(3, 3), (0, 0)], dimension_numbers=LAST)
+    np.testing.assert_array_equal(padding, np.zeros((3, 4, 6, 4)))
 
 
 @pytest.mark.parametrize("groups", [{"feature_group_count": 2}, {"batch_group_count": 3}])
