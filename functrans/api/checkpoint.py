@@ -10,7 +10,7 @@ from typing import Any
 from functrans.api.arguments import Arguments, array_outputs, flatten_arguments, record
 from functrans.api.execution import strengthened
 from functrans.api.function_structure import structure_of
-from functrans.api.static_arguments import flatten_dynamic, static_parameters
+from functrans.api.static_arguments import declared_parameters, flatten_dynamic
 from functrans.api.transformed import Transformed
 from functrans.core.aval import Aval, aval_of
 from functrans.core.functions import FunctionParameter
@@ -85,7 +85,7 @@ class Checkpointed(Transformed):
 
     def __init__(self, fun: Callable[..., Any], **options: Any) -> None:
         super().__init__(fun, **options)
-        self._static = static_parameters(fun, options["static_argnums"], options["static_argnames"])
+        self._static = declared_parameters(fun, options["static_argnums"], options["static_argnames"])
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Transform and run."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from functrans.api.arguments import array_outputs, flatten_arguments, record
 from functrans.api.execution import run_program
-from functrans.api.static_arguments import flatten_dynamic, static_parameters
+from functrans.api.static_arguments import declared_parameters, flatten_dynamic
 from functrans.api.transformed import Transformed
 from functrans.core import fitting_inputs, tracer
 from functrans.core.aval import Aval, HasAval
@@ -93,7 +93,7 @@ class MakeJaxpr(Transformed):
 
     def __init__(self, fun: Callable[..., Any], **options: Any) -> None:
         super().__init__(fun, **options)
-        self._static = static_parameters(fun, options["static_argnums"], ())
+        self._static = declared_parameters(fun, options["static_argnums"], ())
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The program for these arguments."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import index
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import numpy as np
 
 from functrans.api.arguments import Arguments, array_outputs, name_of, record
+from functrans.api.donation import Pairs, donated_pairs, run_donated
 from functrans.api.execution import record_equations, recording_of, strengthened
 from functrans.api.retracing import Retraces
 from functrans.api.signatures import signature_of
-from functrans.api.static_arguments import flatten_dynamic, static_parameters
+from functrans.api.static_arguments import declared_parameters, flatten_dynamic
 from functrans.api.transformed import Transformed
-from functrans.backends.interpreter import run
 from functrans.caching import clear_kept
 from functrans.config import config
 from functrans.control.jit import bind_jit
@@ -27,7 +28,7 @@ from functrans.core.params import fingerprint
 from functrans.core.recording import UNKNOWN
 from functrans.core.tracer import Tracer
 from functrans.forking import fork_safe_lock
-from functrans.passes.inline import inline
+from functrans.passes.inline import inline as inlined
 from functrans.tree import TreeDef, unflatten
 
 __all__ = ["clear_caches", "disable_jit", "jit"]
@@ -43,7 +44,11 @@ def jit(
     fun: Callable[..., Any] | None = None,
     *,
     static_argnums: int | Sequence[int] | None = None,
-    static_argnames: str | Sequence[str] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+    keep_unused: bool = False,
+    inline: bool = False,
 ) -> Callable[..., Any]:
     """A function that runs `fun` as a program, recorded at the first call with each combination of shapes and dtypes.
 
@@ -56,6 +61,11 @@ def jit(
         static_argnums: positional arguments that are part of the program, such as sizes and flags; hashable. The
             function is recorded anew for each value.
         static_argnames: the same by name.
+        donate_argnums: positional arguments that the caller gives away: a result of the shape and dtype of a donated
+            array is that array, with new contents. Tracers and arrays that something else may see are left alone.
+        donate_argnames: the same by name.
+        keep_unused: accepted for JAX's sake: arguments that the function does not use cost nothing here.
+        inline: whether, inside of other recordings, its equations take the place of the call.
 
     Returns:
         A function with the arguments of `fun`.
@@ -68,11 +78,32 @@ def jit(
     >>> ft.jit(lambda x, y: x * y + 1)(2.0, 3.0)
     np.float64(7.0)
     """
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums or ())
-    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames or ())
+    options: dict[str, Any] = {
+        "static_argnums": _numbers("static_argnums", static_argnums),
+        "static_argnames": _names("static_argnames", static_argnames),
+        "donate_argnums": _numbers("donate_argnums", donate_argnums),
+        "donate_argnames": _names("donate_argnames", donate_argnames),
+        "keep_unused": bool(keep_unused),
+        "inline": bool(inline),
+    }
     if fun is None:
-        return lambda f: Jitted(f, static_argnums=numbers, static_argnames=names)
-    return Jitted(fun, static_argnums=numbers, static_argnames=names)
+        return lambda f: Jitted(f, **options)
+    return Jitted(fun, **options)
+
+
+def _numbers(option: str, given: Any) -> tuple[int, ...]:
+    try:
+        return tuple(map(index, () if given is None else given if isinstance(given, Iterable) else (given,)))
+    except TypeError:
+        raise TypeError(f"{option} must be an int or several, got {given!r:.80}") from None
+
+
+def _names(option: str, given: Any) -> tuple[str, ...]:
+    names = () if given is None else (given,) if isinstance(given, str) or not isinstance(given, Iterable) else given
+    names = tuple(names)
+    if not all([isinstance(name, str) for name in names]):
+        raise TypeError(f"{option} must be a name or several, got {given!r:.80}")
+    return names
 
 
 class _Program(NamedTuple):
@@ -82,6 +113,8 @@ class _Program(NamedTuple):
     consts: list[Any]
     """What it captured."""
     out_tree: TreeDef
+    donated: Pairs
+    """The inputs that give their memory to outputs."""
 
 
 class Jitted(Transformed):
@@ -92,7 +125,15 @@ class Jitted(Transformed):
     def __init__(self, fun: Callable[..., Any], **options: Any) -> None:
         super().__init__(fun, **options)
         self.name = name_of(fun)
-        self._static = static_parameters(fun, options["static_argnums"], options["static_argnames"])
+        self._static = declared_parameters(fun, options["static_argnums"], options["static_argnames"])
+        self._donated = declared_parameters(fun, options["donate_argnums"], options["donate_argnames"], "donate")
+        static, donated = self._static, self._donated
+        both = sorted(map(str, (static.names & donated.names) or (static.positions & donated.positions)))
+        if both:
+            raise ValueError(
+                f"an argument of {self.name} cannot be both static and donated: {both[0]}. A static one is part of the "
+                "program, and has no memory to give"
+            )
         self._programs: dict[Any, _Program] = {}
         self.retraces = Retraces(fun)
         with _lock:
@@ -107,8 +148,8 @@ class Jitted(Transformed):
         values = [*arguments.values, *program.consts]
         recording = recording_of(program.jaxpr, values)
         if recording is None:
-            outs: Sequence[Any] = run(program.jaxpr, values)
-        elif not recording.staging and is_effectful(without_unused_effects(program.jaxpr)):
+            outs: Sequence[Any] = run_donated(program.jaxpr, values, program.donated)
+        elif self.options["inline"] or (not recording.staging and is_effectful(without_unused_effects(program.jaxpr))):
             outs = strengthened(record_equations(recording, program.jaxpr, values))
         else:
             outs = strengthened(bind_jit(program.jaxpr, self.name, values))
@@ -128,7 +169,7 @@ class Jitted(Transformed):
             key = (*key, bound_axes())
         program = self._programs.get(key)
         if program is None:
-            program, reusable = self._record(arguments)
+            program, reusable = self._record(arguments, static)
             self.retraces.add(signature_of(self.fun, arguments, static), reusable)
             return self._keep(key, program) if reusable else program
         if config.debug_key_reuse:
@@ -145,14 +186,16 @@ class Jitted(Transformed):
                 del self._programs[next(iter(self._programs))]
         return program
 
-    def _record(self, arguments: Arguments) -> tuple[_Program, bool]:
+    def _record(self, arguments: Arguments, static: tuple[Any, ...]) -> tuple[_Program, bool]:
         """The program, and whether it holds for other calls too: not so if it has to do with a tracer of another."""
         unknown = [UNKNOWN] * len(arguments.avals)
         recorded = record(arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True)
         captured = recorded.values[len(unknown) :]
         consts = [x.copy() if type(x) is np.ndarray else x for x in captured]
         reusable = not recorded.reads_values and not any([type(x) is Tracer for x in consts])
-        return _Program(inline(recorded.jaxpr), consts, recorded.rest), reusable
+        jaxpr = inlined(recorded.jaxpr)
+        donated = donated_pairs(arguments, static, self._donated, jaxpr) if any(self._donated) else ()
+        return _Program(jaxpr, consts, recorded.rest, donated), reusable
 
     def _fingerprint(self, static: tuple[Any, ...], arguments: Arguments) -> Any:
         leaves = [] if arguments.places is None else arguments.static_leaves()

@@ -1,4 +1,6 @@
-"""Static arguments: those that are part of the program, and that the recorded function has bound."""
+"""Parameters that a transformation declares by number or by name: static ones are part of the program, and the function
+that is recorded has the arguments for them bound.
+"""
 
 from __future__ import annotations
 
@@ -8,52 +10,60 @@ from typing import Any, NamedTuple
 
 from functrans.api.arguments import Arguments, flatten_arguments, name_of
 
-__all__ = ["StaticParameters", "flatten_dynamic", "static_parameters"]
+__all__ = ["DeclaredParameters", "declared_parameters", "flatten_dynamic"]
 
 
-class StaticParameters(NamedTuple):
-    """Which parameters of a function are static."""
+class DeclaredParameters(NamedTuple):
+    """Some parameters of a function."""
 
     positions: frozenset[int]
     names: frozenset[str]
 
 
-def static_parameters(
-    fun: Callable[..., Any], static_argnums: tuple[int, ...], static_argnames: tuple[str, ...]
-) -> StaticParameters:
-    """The static parameters of a function: one that is named is meant in whichever way it is passed.
+def declared_parameters(
+    fun: Callable[..., Any], argnums: tuple[int, ...], argnames: tuple[str, ...], what: str = "static"
+) -> DeclaredParameters:
+    """Parameters of a function: one that is named is meant in whichever way it is passed.
+
+    Args:
+        fun: the function.
+        argnums: their positions; negative ones count from the end.
+        argnames: their names.
+        what: what they are declared as, for messages: `static` of `static_argnums`.
 
     Raises:
         ValueError: if the function has no such parameter.
     """
-    positions, names = set(static_argnums), set(static_argnames)
+    positions, names = set(argnums), set(argnames)
     try:
         parameters = list(inspect.signature(fun).parameters.values())
     except (TypeError, ValueError):
-        return StaticParameters(frozenset(positions), frozenset(names))
+        return DeclaredParameters(frozenset(positions), frozenset(names))
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     any_positional = any([p.kind is p.VAR_POSITIONAL for p in parameters])
     any_keyword = any([p.kind is p.VAR_KEYWORD for p in parameters])
-    for position in static_argnums:
+    for position in argnums:
         if -len(plain) <= position < len(plain):
             names.add(plain[position])
         elif not any_positional:
             raise ValueError(
-                f"static_argnums={position} is out of range: {name_of(fun)} has {len(plain)} positional parameters"
+                f"{what}_argnums={position} is out of range: {name_of(fun)} has {len(plain)} positional parameters"
             )
-    for name in static_argnames:
+    for name in argnames:
         if name in plain:
             positions.add(plain.index(name))
         elif not any_keyword and name not in [p.name for p in parameters]:
-            raise ValueError(f"static_argnames={name!r}: {name_of(fun)} has no parameter of this name")
-    return StaticParameters(frozenset(positions), frozenset(names))
+            raise ValueError(f"{what}_argnames={name!r}: {name_of(fun)} has no parameter of this name")
+    if not any_positional:  # else how many there are depends on the call
+        positions = {position % len(plain) for position in positions}
+    return DeclaredParameters(frozenset(positions), frozenset(names))
 
 
 def flatten_dynamic(
     fun: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    static: StaticParameters,
+    static: DeclaredParameters,
     shapes: bool = False,
 ) -> tuple[Arguments, tuple[Any, ...]]:
     """The arguments of a call that are not static, of the function with the static ones bound; and those.

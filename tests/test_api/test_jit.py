@@ -210,3 +210,22 @@ def test_results_can_be_written_to(f):
     out = ft.jit(f)(np.ones(3))
     assert out.flags.writeable
     assert 0 not in out.strides
+
+
+def test_inline_leaves_no_call_in_a_recording():
+    inner = ft.jit(lambda x: np.sin(x) * 2.0, inline=True)
+    program = ft.make_jaxpr(lambda x: inner(x) + 1.0)(1.0)
+    assert [eqn.primitive.name for eqn in program.eqns] == ["sin", "mul", "add"]
+    assert inner(1.0) == ft.jit(inner)(1.0) == np.sin(1.0) * 2.0
+    assert ft.grad(inner)(1.0) == 2.0 * np.cos(1.0)
+    np.testing.assert_array_equal(ft.vmap(inner)(np.ones(2)), np.sin(1.0) * 2.0)
+
+
+def test_arguments_that_are_not_used_make_no_difference():
+    for keep_unused in (False, True):
+        assert ft.jit(lambda x, y: x, keep_unused=keep_unused)(1.0, np.ones(3)) == 1.0
+
+
+def test_options_that_have_no_meaning_here():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'in_shardings'"):
+        ft.jit(lambda x: x, in_shardings=None)
