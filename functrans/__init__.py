@@ -33,6 +33,7 @@ from functrans import (
 )
 from functrans.api import (
     ShapeDtypeStruct,
+    cache_info,
     checkpoint,
     clear_caches,
     closure_convert,
@@ -89,6 +90,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "ShapeDtypeStruct",
     "ad_checkpoint",
+    "cache_info",
     "checkpoint",
     "checkpoint_policies",
     "clear_caches",

@@ -6,6 +6,7 @@ Every program that a test makes is type-checked. Tests record one function as of
 import gc
 import os
 
+import pytest
 from hypothesis import settings
 
 import functrans
@@ -23,5 +24,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+RETRACE_WARNING = functrans.config.retrace_warning
+
+
 def pytest_runtest_setup() -> None:
     functrans.config.retrace_warning = None
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures
+def pytest_runtest_teardown() -> None:
+    functrans.config.retrace_warning = RETRACE_WARNING

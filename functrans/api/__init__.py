@@ -1,5 +1,6 @@
 """The transformations of Python functions: flatten the arguments, record, transform the program, run it."""
 
+from functrans.api.cache_info import cache_info
 from functrans.api.callbacks import io_callback, pure_callback
 from functrans.api.checkpoint import checkpoint
 from functrans.api.closure_convert import closure_convert
@@ -14,6 +15,7 @@ from functrans.api.vmap import vmap
 
 __all__ = [
     "ShapeDtypeStruct",
+    "cache_info",
     "checkpoint",
     "clear_caches",
     "closure_convert",

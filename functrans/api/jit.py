@@ -31,9 +31,9 @@ from functrans.forking import fork_safe_lock
 from functrans.passes.inline import inline as inlined
 from functrans.tree import TreeDef, unflatten
 
-__all__ = ["clear_caches", "disable_jit", "jit"]
+__all__ = ["clear_caches", "disable_jit", "jit", "jitted_functions"]
 
-_PROGRAMS_MAX = 1024
+PROGRAMS_MAX = 1024
 """How many programs a jitted function keeps, for different shapes and static arguments."""
 
 _lock = fork_safe_lock()
@@ -155,6 +155,11 @@ class Jitted(Transformed):
             outs = strengthened(bind_jit(program.jaxpr, self.name, values))
         return unflatten(program.out_tree, outs)
 
+    @property
+    def n_programs(self) -> int:
+        """How many programs are kept for it."""
+        return len(self._programs)
+
     def clear_cache(self) -> None:
         """Forget all programs that were recorded."""
         with _lock:
@@ -175,14 +180,14 @@ class Jitted(Transformed):
         if config.debug_key_reuse:
             use_keys_of(program.jaxpr, [*arguments.values, *program.consts], self.name)
         # The order of use matters only to a table that may be full soon; else looking up takes no lock.
-        return program if len(self._programs) <= _PROGRAMS_MAX // 2 else self._keep(key, program)
+        return program if len(self._programs) <= PROGRAMS_MAX // 2 else self._keep(key, program)
 
     def _keep(self, key: Any, program: _Program) -> _Program:
         """Put a program at the end of the table; the first one there leaves a full table. The one that holds."""
         with _lock:
             program = self._programs.pop(key, program)  # another thread may have been first
             self._programs[key] = program
-            if len(self._programs) > _PROGRAMS_MAX:
+            if len(self._programs) > PROGRAMS_MAX:
                 del self._programs[next(iter(self._programs))]
         return program
 
@@ -233,6 +238,12 @@ def disable_jit(disable: bool = True) -> Iterator[None]:
         yield
 
 
+def jitted_functions() -> list[Jitted]:
+    """The jitted functions that are alive."""
+    with _lock:
+        return list(_jitted)
+
+
 def clear_caches() -> None:
     """Forget everything that is kept for reuse: programs, what was derived from them, and what functions were recorded
     as. All that is lost is time; the next calls record and prepare again.
@@ -240,9 +251,7 @@ def clear_caches() -> None:
     >>> import functrans as ft
     >>> ft.clear_caches()
     """
-    with _lock:
-        functions = list(_jitted)
-    for function in functions:
+    for function in jitted_functions():
         function.clear_cache()
     clear_programs()
     clear_kept()

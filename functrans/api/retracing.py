@@ -21,13 +21,15 @@ from functrans.config import config
 from functrans.errors import RetraceWarning, is_internal, user_frame
 from functrans.forking import fork_safe_lock
 
-__all__ = ["Retraces"]
+__all__ = ["Retraces", "code_of"]
 
 _SIGNATURES_MAX = 1024
 """How many signatures are kept for a function, as many as it may have programs."""
 
 _ORIGINS_MAX = 1024
 """For how many places in the user's code jitted functions are counted."""
+
+_WRAPPERS_MAX = 32
 
 _lock = fork_safe_lock()
 
@@ -166,19 +168,29 @@ def _count_origin(retraces: Retraces, limit: int) -> None:
     )
 
 
+def code_of(fun: Any) -> CodeType | None:
+    """The code of a function behind what wraps it (transformations, `partial`, methods); None if it has none."""
+    code = getattr(_unwrapped(fun)[-1], "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def _unwrapped(fun: Any) -> list[Any]:
+    """A function, what it wraps, what that wraps, ..."""
+    chain = [fun]
+    while len(chain) < _WRAPPERS_MAX:
+        fun = getattr(fun, "__wrapped__", None) or getattr(fun, "func", None) or getattr(fun, "__func__", None)
+        if fun is None:
+            break
+        chain.append(fun)
+    return chain
+
+
 def _origin_of(fun: Any) -> Any:
     """The kinds of the transformations of a function, and its code; None where there is none, or none of the user's."""
-    kinds = []
-    for _ in range(32):
-        inner = getattr(fun, "__wrapped__", None) or getattr(fun, "func", None) or getattr(fun, "__func__", None)
-        if inner is None:
-            break
-        kinds.append(type(fun))
-        fun = inner
-    code = getattr(fun, "__code__", None)
-    if not isinstance(code, CodeType) or is_internal(code.co_filename):
+    code = code_of(fun)
+    if code is None or is_internal(code.co_filename):
         return None
-    return (*kinds, code.co_filename, code)
+    return (*[type(wrapper) for wrapper in _unwrapped(fun)], code.co_filename, code)
 
 
 def _warn(message: str) -> None:

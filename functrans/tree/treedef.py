@@ -285,7 +285,7 @@ def _forget_treedefs() -> None:
         _treedefs[None], _room = LEAF, _MAX_NODES
 
 
-register_table("structures", _treedefs, _MAX_NODES, _forget_treedefs)
+register_table("structures (limit in nodes)", _treedefs, _MAX_NODES, _forget_treedefs)
 
 
 def _intern(shape: Shape, data: list[Any]) -> TreeDef:

@@ -309,7 +309,7 @@ def test_threads_that_make_the_same_program_get_one():
 
 def test_caches_are_consistent_when_they_are_cleared_and_overflow(monkeypatch):
     monkeypatch.setattr(ft.config, "program_cache_equations", 300)
-    monkeypatch.setattr(sys.modules["functrans.api.jit"], "_PROGRAMS_MAX", 4)
+    monkeypatch.setattr(sys.modules["functrans.api.jit"], "PROGRAMS_MAX", 4)
     shared = ft.jit(lambda x: np.tanh(x) * 2)
 
     def work(i):
