@@ -16,6 +16,8 @@ from functrans.api.generators import GeneratorWatch
 from functrans.core.aval import Aval, aval_of, aval_of_array
 from functrans.core.axis_names import bind_axes
 from functrans.core.jaxpr import Jaxpr
+from functrans.core.opened import opened
+from functrans.core.predictions import prediction_for, remember
 from functrans.core.recording import UNKNOWN, Recording
 from functrans.core.tracer import Tracer
 from functrans.errors import (
@@ -235,6 +237,8 @@ def record(
         axis_env: the names and lengths of axes that collectives may name.
         once: whether the function is run anew wherever its program is made, although its inputs have no values.
     """
+    key = code_id(arguments.fun), id(arguments.treedef), tuple(arguments.avals), staging, opened.scopes
+    prediction = prediction_for(key)
     recording = Recording(
         name_of(arguments.fun),
         arguments.avals,
@@ -245,6 +249,8 @@ def record(
         differentiated=differentiated,
         forward=forward,
         reads=[*arguments.values, *reads] if reads else arguments.values,
+        prediction=prediction,
+        predicts=True,
     )
     with recording, bind_axes(axis_env, recording) if axis_env else nullcontext():
         args, kwargs = arguments.rebuild(recording.inputs())
@@ -262,7 +268,22 @@ def record(
             watch.check(name_of(arguments.fun))
         outs, rest = outputs(out)
         jaxpr, known = recording.close(outs)
+    if prediction is None or jaxpr is not prediction.program:
+        remember(key, jaxpr)
     return Recorded(jaxpr, known, rest, recording.reads_values)
+
+
+def code_id(fun: Callable[..., Any]) -> int:
+    """What tells functions apart, but not closures of one `def` or `lambda`: they nearly always do the same."""
+    for _ in range(8):
+        code = getattr(fun, "__code__", None)
+        if code is not None:
+            return id(code)
+        inner = getattr(fun, "__wrapped__", None) or getattr(fun, "func", None)
+        if inner is None:
+            break
+        fun = inner
+    return id(getattr(type(fun).__call__, "__code__", type(fun)))
 
 
 def _mutated(arguments: Arguments, error: Exception) -> CapturedArrayMutatedError:

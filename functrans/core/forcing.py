@@ -116,6 +116,7 @@ def _enclosing(recording: Recording) -> list[Recording]:
 
 def _pending(recording: Recording) -> list[int]:
     if recording.effects is None:
+        recording.depart()  # its equations will not be those that were predicted
         recording.effects = Effects()
     effects: Effects = recording.effects
     equations = recording.equations

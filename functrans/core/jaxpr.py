@@ -287,6 +287,12 @@ class Jaxpr:
         return self._hash == other._hash and self._key == other._key
 
     @property
+    def equations(self) -> tuple[RawEquation, ...]:
+        """The equations as pairs of operation and operands."""
+        equations: tuple[RawEquation, ...] = self._key[1]
+        return equations
+
+    @property
     def invars(self) -> range:
         """The atoms of the inputs: -1, -2, ..."""
         return range(-1, -1 - len(self.in_avals), -1)

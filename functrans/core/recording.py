@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -40,6 +39,8 @@ from functrans.core.jaxpr import (
 )
 from functrans.core.locks import lock, unlock
 from functrans.core.nonfinite import check_results, located
+from functrans.core.opened import no_staging, opened, scope, staging_open, staging_suspended
+from functrans.core.predictions import NO_REQUEST, Predicted, Request, Writing, keep_requests
 from functrans.core.tapes import Tape
 from functrans.core.tracer import Tracer
 from functrans.errors import NonFiniteError, UnexpectedTracerError, describe_line, is_internal
@@ -59,77 +60,16 @@ _serials = itertools.count()
 _WEAK_FLOAT = aval_of(0.0)
 
 
-class _Staging(threading.local):
-    """The open staging recordings of this thread, outermost first, and the names of the scopes that are open: the only
-    state of recording that is not explicit."""
-
-    def __init__(self) -> None:
-        self.stack: list[Recording] = []
-        self.innermost: Recording | None = None
-        """The innermost open recording that takes effects, staging or not."""
-        self.suspended: list[Recording] = []
-        """Recordings that are open, and do not take operations now because the user asked so."""
-        self.scopes: tuple[str, ...] = ()
-        """The names of the open scopes, outermost first; messages show them."""
-
-
-_staging = _Staging()
-
-
-class no_staging:  # noqa: N801  (a context manager, used like a function)
-    """Within it, no staging recording is open: transformations of programs run so, and so do computations."""
-
-    __slots__ = ("_stack",)
-
-    def __enter__(self) -> None:
-        self._stack = _staging.stack
-        _staging.stack = []
-
-    def __exit__(self, *_: object) -> None:
-        _staging.stack = self._stack
-
-
-class staging_suspended:  # noqa: N801  (as above)
-    """Within it, staging recordings take no operations, though they are open: what a user computes at once."""
-
-    __slots__ = ("_before",)
-
-    def __enter__(self) -> None:
-        self._before = _staging.stack, _staging.suspended
-        _staging.stack, _staging.suspended = [], [*_staging.suspended, *_staging.stack]
-
-    def __exit__(self, *_: object) -> None:
-        _staging.stack, _staging.suspended = self._before
-
-
-class scope:  # noqa: N801  (as above)
-    """Within it, equations of this thread's recordings are in a scope of a name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        _staging.scopes = (*_staging.scopes, self.name)
-
-    def __exit__(self, *_: object) -> None:
-        _staging.scopes = _staging.scopes[:-1]
-
-
-def staging_open() -> bool:
-    """Whether a staging recording is open, which takes operations on plain arrays too."""
-    return bool(_staging.stack)
-
-
 def recording_for(operands: Sequence[Any], effectful: bool = False) -> Recording | None:
     """The recording that takes an operation on these operands; None where it is simply computed.
 
     An effect is taken by the innermost open recording even if none of its operands belongs to it, since effects happen
     in the order of the program.
     """
-    stack = _staging.stack
+    stack = opened.stack
     deepest = stack[-1] if stack else None
-    if effectful and _staging.innermost is not None and _staging.innermost.home is stack:
-        deepest = _staging.innermost
+    if effectful and opened.innermost is not None and opened.innermost.home is stack:
+        deepest = opened.innermost
     for x in operands:
         if type(x) is Tracer:
             recording = x.recording
@@ -150,7 +90,7 @@ def escaped(tracer: Tracer) -> UnexpectedTracerError:
     )
 
 
-class Recording:
+class Recording(Writing):
     """The equations of a function that is running on tracers.
 
     Used as a context manager: within it the function runs, and `close` gives the program.
@@ -170,25 +110,26 @@ class Recording:
         takes_effects: whether effects that are asked for while it is the innermost belong to it.
         opaque_constants: whether callbacks are constants of the program and not more inputs, for which the program of a
             transformation has no place.
+        prediction: the program that it may well become: see `predictions.py`.
+        predicts: whether its program will be such a prediction.
     """
 
     __slots__ = (
         "_captured",
         "_describe_input",
         "_locked",
+        "_outside",
         "avals",
         "closed",
         "derivatives",
         "differentiated",
         "effects",
-        "equations",
         "forward",
         "home",
         "known",
         "literals",
         "masked",
         "n_inputs",
-        "n_results",
         "name",
         "opaque_constants",
         "outer",
@@ -196,9 +137,7 @@ class Recording:
         "reads_values",
         "serial",
         "source",
-        "sources",
         "staging",
-        "starts",
         "takes_effects",
         "values",
     )
@@ -217,13 +156,16 @@ class Recording:
         reads: Sequence[Any] | None = None,
         takes_effects: bool = True,
         opaque_constants: bool = False,
+        prediction: Predicted | None = None,
+        predicts: bool = False,
     ) -> None:
+        super().__init__(None if config.checks_values else prediction, predicts)
         self.name = name
         self.avals = list(avals)
         self.known = list(values)
         self.n_inputs = len(self.avals)
         self.staging = staging
-        stack = _staging.stack
+        stack = opened.stack
         self.literals: bool = literals or (bool(stack) and stack[-1].literals)
         self.differentiated = differentiated
         self.forward = forward
@@ -234,15 +176,10 @@ class Recording:
         self.closed = False
         self.reads_values = False
         """Whether Python took the value of a tracer of an outer recording, so that the program holds for it alone."""
-        self.equations: list[RawEquation] = []
-        self.sources: list[Source] = []
         self.source: Source = None
         """Where set, the line of the equations to come (a transformation keeps that of the equation it reads)."""
         self.masked: set[Atom] = set()
         """In a transposition: the cotangents that may be zero in places where a selection or an index put the zero."""
-        self.n_results = 0
-        self.starts: list[int] | None = None
-        """The number of each equation's first result; None as long as every equation has one."""
         self.values: dict[int, Any] = {}
         self.takes_effects = takes_effects
         self.opaque_constants = opaque_constants
@@ -252,6 +189,7 @@ class Recording:
         """The recording around it, which has the effects that come before."""
         self.home: list[Recording] | None = None
         """The staging stack in which it was opened: what is recorded in another is none of its business."""
+        self._outside: list[Recording] = []
         self._captured: dict[int, tuple[Any, Atom]] = {}
         self._describe_input = describe_input
         self._locked: list[Any] = []
@@ -263,9 +201,14 @@ class Recording:
 
     def __enter__(self) -> Recording:
         if self.staging:
-            _staging.stack.append(self)
+            opened.stack.append(self)
+            self._outside, opened.direct = opened.direct, []
+            for recording in self._outside:
+                recording.hold()
+        opened.direct.append(self)
+        self.release()
         if self.takes_effects:
-            self.outer, self.home, _staging.innermost = _staging.innermost, _staging.stack, self
+            self.outer, self.home, opened.innermost = opened.innermost, opened.stack, self
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -277,10 +220,18 @@ class Recording:
 
     def _leave(self) -> None:
         if self.takes_effects:
-            _staging.innermost = self.outer
+            opened.innermost = self.outer
             self.outer = self.home = None
         if self.staging:
-            _staging.stack.pop()
+            opened.stack.pop()
+            opened.direct = self._outside
+            for recording in opened.direct:
+                if not recording.closed:
+                    recording.release()
+        else:
+            opened.direct.pop()
+        if self.direct:
+            self.hold()
         self.closed = True
         if self._locked:
             unlock(self._locked)
@@ -297,7 +248,11 @@ class Recording:
         With `intern=False` the program is not kept for reuse: it is on its way to another.
         """
         atoms = tuple([self.atom(x) for x in outs])
-        equations, sources = self.equations, self.sources
+        if self.prediction is not None:
+            if self.came_true(self.avals, atoms) and not config.checks_values:
+                return self.prediction.program, self.known
+            self.depart()
+        equations, sources = self._equations, self._sources
         if self.effects is not None and self.effects.forced:
             equations, sources, atoms = without_forced(self, atoms)
         if intern:
@@ -306,7 +261,22 @@ class Recording:
             jaxpr = Jaxpr((tuple(self.avals), tuple(equations), atoms), sources)
         if config.check_programs:
             check_jaxpr(jaxpr)
+        if self.requests is not None and self.effects is None and not config.checks_values:
+            keep_requests(jaxpr, self.requests)
         return jaxpr, self.known
+
+    def admits(self, x: Any, atom: Atom) -> bool:
+        """Whether a number or an array is the operand that is predicted; if so, it is taken for it."""
+        if type(x) is float:
+            if self.literals:
+                return literal_of(x) is atom
+            if atom != -1 - len(self.avals):
+                return False
+            self.new_input(_WEAK_FLOAT, np.array(x))
+            return True
+        if type(x) is np.ndarray:
+            return (id(x) in self._captured or atom == -1 - len(self.avals)) and self._capture_array(x) == atom
+        return type(x) is int and literal_of(x) is atom
 
     @property
     def locks_arrays(self) -> bool:
@@ -315,8 +285,12 @@ class Recording:
 
     # ---- recording
 
-    def record(self, operation: Operation, operands: Sequence[Any]) -> Any:
-        """Append an equation, and give the tracers of its results (a tuple if the primitive has several)."""
+    def record(self, operation: Operation, operands: Sequence[Any], request: Request = NO_REQUEST) -> Any:
+        """Append an equation, and give the tracers of its results (a tuple if the primitive has several).
+
+        The request, which alone decides what the operation is, may be given where it has one result and this is
+        returned as it is.
+        """
         atom = self.atom
         if len(operands) == 2:  # the usual case, without a comprehension
             x, y = operands
@@ -330,18 +304,19 @@ class Recording:
             inputs = (atom(operands[0]), atom(operands[1]), atom(operands[2]))
         else:
             inputs = tuple([x.atom if type(x) is Tracer and x.recording is self else atom(x) for x in operands])
-        self.equations.append((operation, inputs))
-        self.sources.append(self.source or caller())
-        first, outs = self.n_results, operation.out_avals
-        self.n_results = first + len(outs)
+        if self.prediction is not None:
+            _, _, _, expected_inputs, _, first, _, expected = self.step
+            if expected is operation and expected_inputs == inputs:
+                self.step = self.advance()
+                return self._results(operation, first)
+            self.depart()
+        return self._results(operation, self.write(operation, inputs, self.source or caller(), request))
+
+    def _results(self, operation: Operation, first: int) -> Any:
+        outs = operation.out_avals
         if len(outs) == 1:
-            if self.starts is not None:
-                self.starts.append(first)
             result = Tracer(self, first, outs[0])
             return result if operation.single else (result,)
-        if self.starts is None:
-            self.starts = list(range(first))
-        self.starts.append(first)
         return tuple([Tracer(self, first + i, aval) for i, aval in enumerate(outs)])
 
     def atom(self, x: Any) -> Atom:
@@ -407,7 +382,7 @@ class Recording:
         """The value of a tracer of this recording."""
         if self.closed:
             raise escaped(tracer)
-        for recording in (*_staging.suspended, *_staging.stack):
+        for recording in (*opened.suspended, *opened.stack):
             if recording.serial > self.serial:
                 recording.reads_values = True
         return self.value(tracer.atom)
@@ -590,6 +565,6 @@ def caller() -> Source:
         if internal is None:
             internal = _internal_files[filename] = is_internal(filename)
         if not internal:
-            return code, frame.f_lasti, _staging.scopes
+            return code, frame.f_lasti, opened.scopes
         frame = frame.f_back
     return None

@@ -20,7 +20,7 @@ from functrans.core.tracer import Tracer
 from functrans.ops.calls import call_p
 from functrans.ops.constant import eval_closed
 
-__all__ = ["record_call", "plan_of"]
+__all__ = ["plan_of", "record_binary", "record_call", "record_unary"]
 
 
 class Plan(NamedTuple):
@@ -62,6 +62,65 @@ def _single_operation(program: Jaxpr) -> Operation | None:
     return eqn.operation
 
 
+def record_unary(function: Callable[..., Any], x: Tracer, static: tuple[Any, ...] = ()) -> Any:
+    """As `record_call`, for a tracer alone."""
+    recording, aval = x.recording, x.aval
+    expected, avals, expected_static, inputs, out_aval, number, _, _ = recording.step
+    if expected is function and inputs == (x.atom,) and avals == (aval,) and static == expected_static:
+        recording.step = recording.advance()
+        return Tracer(recording, number, out_aval)
+    return _record(recording, function, (x,), (aval,), static)
+
+
+def record_binary(function: Callable[..., Any], x: Any, y: Any) -> Any:
+    """As `record_call`, for two operands of which one at least is a tracer."""
+    if type(x) is not Tracer:
+        return _record_with(y.recording, function, (x, y), (aval_of(x), y.aval), 1)
+    recording = x.recording
+    if type(y) is not Tracer:
+        return _record_with(recording, function, (x, y), (x.aval, aval_of(y)), 0)
+    expected, avals, static, inputs, out_aval, number, _, _ = recording.step
+    if (
+        expected is function
+        and y.recording is recording
+        and inputs == (x.atom, y.atom)
+        and avals == (x.aval, y.aval)
+        and not static
+    ):
+        recording.step = recording.advance()
+        return Tracer(recording, number, out_aval)
+    return _record(recording if y.recording is recording else None, function, (x, y), (x.aval, y.aval), ())
+
+
+def _record_with(
+    recording: Any, function: Callable[..., Any], operands: tuple[Any, Any], avals: tuple[Aval, Aval], place: int
+) -> Any:
+    """Record a call with one tracer, which has this place, and a number or an array."""
+    expected, expected_avals, static, inputs, out_aval, number, _, _ = recording.step
+    if (
+        expected is function
+        and avals == expected_avals
+        and not static
+        and operands[place].atom == inputs[place]
+        and recording.admits(operands[1 - place], inputs[1 - place])
+    ):
+        recording.step = recording.advance()
+        return Tracer(recording, number, out_aval)
+    return _record(recording, function, operands, avals, ())
+
+
+def _record(
+    recording: Any, function: Callable[..., Any], operands: tuple[Any, ...], avals: tuple[Aval, ...], static: Any
+) -> Any:
+    """Record a call that was not predicted. If all its tracers are of one recording, this is given."""
+    operation, unpack = plan_of(function, avals, static)
+    if recording is None or not recording.direct:
+        recording = recording_for(operands)
+    if unpack:
+        return recording.record(operation, operands)[0]
+    return recording.record(operation, operands, (function, avals, static))
+
+
 def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> Any:
     """Record `function(*operands, *static)` as one equation.
 
@@ -87,10 +146,12 @@ def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static:
         )
     else:
         avals = tuple([x.aval if type(x) is Tracer else aval_of(x) for x in operands])
-    operation, unpack = plan_of(function, avals, static)
     recording = recording_for(operands)
     if recording is None:
+        operation, unpack = plan_of(function, avals, static)
         out = apply_operation(operation, operands)
-    else:
-        out = recording.record(operation, operands)
-    return out[0] if unpack else out
+        return out[0] if unpack else out
+    expected, expected_avals, expected_static, *_, predicted = recording.step
+    if expected is function and predicted and avals == expected_avals and static == expected_static:
+        return recording.record(predicted, operands)
+    return _record(recording, function, operands, avals, static)

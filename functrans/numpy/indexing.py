@@ -21,7 +21,7 @@ from functrans.core.aval import Aval
 from functrans.core.jaxpr import Literal
 from functrans.core.tracer import Tracer, concrete
 from functrans.errors import NonConcreteBooleanIndexError, user_location
-from functrans.numpy.dispatch import record_call
+from functrans.numpy.dispatch import record_call, record_unary
 from functrans.numpy.promotion import broadcast_to
 from functrans.numpy.registry import as_operand
 from functrans.numpy.selection import BATCH, NEW, Integer, Key, Range, Selection
@@ -59,14 +59,14 @@ def getitem(x: Any, index: Any) -> Any:
     """
     kind = type(index)
     if kind is int:
-        return record_call(_part, (x,), (index,))
+        return record_unary(_part, x, (index,)) if type(x) is Tracer else record_call(_part, (x,), (index,))
     key: Key | None = None
     if kind is tuple:
         key = _plain_key(index)
     elif kind is slice:
         key = _plain_key((index,))
     if key is not None:
-        return record_call(_part, (x,), key)
+        return record_unary(_part, x, key) if type(x) is Tracer else record_call(_part, (x,), key)
     if kind is Tracer and index.dtype.kind in "iu":
         return record_call(_items, (x, index), ((("array", index.shape),), (False,), PROMISE, None))
     return select_items(x, indices_of(index, x.shape))

@@ -11,7 +11,7 @@ from functrans.core.tracer import Tracer
 from functrans.errors import ConcretizationTypeError, user_location
 from functrans.numpy import creation, shapes
 from functrans.numpy.at import at
-from functrans.numpy.dispatch import record_call
+from functrans.numpy.dispatch import record_unary
 from functrans.numpy.indexing import getitem
 from functrans.numpy.registry import PLANNED, call_function, call_planned
 from functrans.numpy.ufuncs import UFUNCS
@@ -43,7 +43,7 @@ def _astype(
     wanted = np.dtype(dtype)
     if not np.can_cast(self.aval.dtype, wanted, casting):  # type: ignore[arg-type]
         raise TypeError(f"cannot cast {self.aval} to {wanted.name} with casting={casting!r}")
-    return record_call(_converted, (self,), (wanted,))
+    return record_unary(_converted, self, (wanted,))
 
 
 def _converted(x: Any, dtype: np.dtype[Any]) -> Any:
@@ -54,7 +54,7 @@ def _reshape(self: Tracer, *shape: Any, order: str = "C", copy: Any = None) -> A
     """`numpy.ndarray.reshape`: the same elements in another shape, given as one argument or several."""
     new = shape[0] if len(shape) == 1 else shape
     if type(new) is tuple and order == "C" and _INT.issuperset(map(type, new)):
-        return record_call(shapes.reshape_to, (self,), (new,))
+        return record_unary(shapes.reshape_to, self, (new,))
     return call_planned(np.reshape, self, (new,) if order == "C" else (new, order), {})
 
 
@@ -75,7 +75,7 @@ def _copy(self: Tracer, order: str = "C") -> Any:
 
 def _conj(self: Tracer) -> Any:
     """`numpy.ndarray.conj`: the complex conjugate."""
-    return record_call(UFUNCS[np.conjugate], (self,)) if self.aval.dtype.kind == "c" else self
+    return record_unary(UFUNCS[np.conjugate], self) if self.aval.dtype.kind == "c" else self
 
 
 def _refused(rewrite: str) -> Callable[..., NoReturn]:

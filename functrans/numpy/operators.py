@@ -14,7 +14,7 @@ from functrans import lax
 from functrans.core.aval import aval_of
 from functrans.core.tracer import Tracer
 from functrans.errors import user_location
-from functrans.numpy.dispatch import record_call
+from functrans.numpy.dispatch import record_binary, record_call, record_unary
 from functrans.numpy.elementwise import TABLE
 from functrans.numpy.linear import matmul_arrays
 from functrans.numpy.promotion import loop_dtypes, promote_for
@@ -64,11 +64,11 @@ def _operator(ufunc: np.ufunc) -> tuple[Callable[[Any, Any], Any], Callable[[Any
 
     def method(x: Any, y: Any) -> Any:
         other = y if type(y) in PLAIN_OPERANDS else _other(x, y, ufunc)
-        return other if other is NotImplemented else record_call(function, (x, other))
+        return other if other is NotImplemented else record_binary(function, x, other)
 
     def reflected(x: Any, y: Any) -> Any:
         other = y if type(y) in PLAIN_OPERANDS else _other(x, y, ufunc)
-        return other if other is NotImplemented else record_call(function, (other, x))
+        return other if other is NotImplemented else record_binary(function, other, x)
 
     return method, reflected
 
@@ -120,22 +120,22 @@ def _pow(x: Any, y: Any, modulus: Any = None) -> Any:
         return NotImplemented
     if type(y) is int:
         if abs(y) <= _LARGEST_POWER[x.aval.dtype.itemsize == 2]:
-            return record_call(_integer_power, (x,), (y,))
+            return record_unary(_integer_power, x, (y,))
         if x.aval.dtype.kind in "iu" and y < 0:
             raise ValueError("Integers to negative integer powers are not allowed.")
     if type(y) is float and y in (2.0, 0.5) and x.aval.dtype.kind in "fc":  # as NumPy's arrays do
-        return record_call(_root, (x,)) if y == 0.5 else record_call(_integer_power, (x,), (2,))
+        return record_unary(_root, x) if y == 0.5 else record_unary(_integer_power, x, (2,))
     return _power(x, y)
 
 
 def _matmul(x: Any, y: Any) -> Any:
-    other = _other(x, y, np.matmul)
-    return other if other is NotImplemented else record_call(matmul_arrays, (x, other))
+    other = y if type(y) is Tracer else _other(x, y, np.matmul)
+    return other if other is NotImplemented else record_binary(matmul_arrays, x, other)
 
 
 def _reflected_matmul(x: Any, y: Any) -> Any:
     other = _other(x, y, np.matmul)
-    return other if other is NotImplemented else record_call(matmul_arrays, (other, x))
+    return other if other is NotImplemented else record_binary(matmul_arrays, other, x)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -191,4 +191,4 @@ def install_operators() -> None:
 
 def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
     function = ufunc_function(ufunc, TABLE[ufunc], weak=True)
-    return lambda x: record_call(function, (x,))
+    return lambda x: record_unary(function, x)

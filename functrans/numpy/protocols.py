@@ -15,7 +15,7 @@ import numpy as np
 
 from functrans.core.tracer import Tracer
 from functrans.errors import MissingRuleError, user_location
-from functrans.numpy.dispatch import record_call
+from functrans.numpy.dispatch import record_binary, record_call, record_unary
 from functrans.numpy.linear import PRODUCT_UFUNCS
 from functrans.numpy.operators import PLAIN_OPERANDS, is_foreign
 from functrans.numpy.promotion import strong
@@ -34,10 +34,15 @@ UFUNCS.update(PRODUCT_UFUNCS)
 
 
 def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    if method == "__call__" and not kwargs and type(inputs[0]) in PLAIN_OPERANDS and type(inputs[-1]) in PLAIN_OPERANDS:
+    if method == "__call__" and not kwargs:
         function = UFUNCS.get(ufunc)
-        if function is not None and len(inputs) <= 2:
-            return record_call(function, inputs)
+        if function is not None:
+            if len(inputs) == 1:
+                return record_unary(function, self)
+            if len(inputs) == 2:
+                x, y = inputs
+                if type(x) in PLAIN_OPERANDS and type(y) in PLAIN_OPERANDS:
+                    return record_binary(function, x, y)
     for x in inputs:
         kind = type(x)
         if kind is not Tracer and kind is not np.ndarray and is_foreign(kind):

@@ -20,7 +20,7 @@ from functrans.core.aval import aval_of
 from functrans.core.recording import staging_open
 from functrans.core.tracer import Tracer
 from functrans.errors import MissingRuleError, user_location
-from functrans.numpy.dispatch import record_call
+from functrans.numpy.dispatch import record_call, record_unary
 from functrans.numpy.promotion import same_dtype
 from functrans.ops.joining import concatenate
 from functrans.ops.shape import expand_dims
@@ -168,11 +168,13 @@ def call_planned(function: Callable[..., Any], x: Tracer, rest: tuple[Any, ...],
 
     The whole call is planned, with the reading of its arguments, so that to record it again is one lookup.
     """
+    if not rest and not kwargs:
+        return record_unary(_planned, x, (function, (), (), ()))
     types = tuple(map(type, rest))
     if kwargs:
         types += tuple(map(type, kwargs.values()))
     if _PLANNABLE.issuperset(types) and (tuple not in types or _hold_ints(rest, kwargs)):
-        return record_call(_planned, (x,), (function, rest, tuple(kwargs.items()) if kwargs else (), types))
+        return record_unary(_planned, x, (function, rest, tuple(kwargs.items()) if kwargs else (), types))
     return FUNCTIONS[function](x, *rest, **kwargs)
 
 

@@ -1,0 +1,242 @@
+"""Predicted recordings: a function that runs again nearly always asks for what it asked for before.
+
+Its Python runs each time, on tracers, so that control flow stays as it is. But a recording may be opened with a
+*prediction*, the program that the function gave last. It goes along this program, step by step, as long as each
+operation that is asked for is the predicted one, on the predicted operands: a few comparisons in place of looking up
+what to record, and where the user asked for it. If it comes to the end with the predicted outputs, the result *is* that
+program. At the first difference what has been asked for so far is written down, and the recording goes on without a
+prediction. So a prediction may be wrong, which costs time and nothing else.
+
+A prediction is kept on its program and let go with it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+from functrans.caching import register_table
+from functrans.core.aval import Aval
+from functrans.core.jaxpr import Atom, Jaxpr, Operation, RawEquation, Source
+
+__all__ = [
+    "NO_REQUEST",
+    "NO_STEP",
+    "Predicted",
+    "Request",
+    "Step",
+    "Writing",
+    "keep_requests",
+    "prediction_for",
+    "remember",
+]
+
+Request = tuple[Callable[..., Any] | None, tuple[Aval, ...], tuple[Any, ...]]
+"""What an operation was asked for by: a function of `functrans.numpy`, the avals of its operands, its static arguments.
+They decide which operation it is. No function: it is compared by itself."""
+
+Step = tuple[
+    Callable[..., Any] | None, tuple[Aval, ...], tuple[Any, ...], tuple[Atom, ...], Any, int, int, Operation | None
+]
+"""A request; the operands; the aval and the number of the first result; the number of the equation; the operation.
+
+A plain tuple, since to take it apart is the quickest that Python does."""
+
+NO_REQUEST: Request = (None, (), ())
+NO_STEP: Step = (None, (), (), (), None, 0, 0, None)
+"""Stands where nothing is predicted: no operation is like it."""
+
+
+class Predicted(NamedTuple):
+    """A program, as it is compared with a recording."""
+
+    program: Jaxpr
+    steps: tuple[Step, ...]
+    """One for each equation; and one that no operation is like, for the end."""
+    starts: list[int] | None
+    """The number of each equation's first result; None if every equation has one."""
+
+
+def keep_requests(jaxpr: Jaxpr, requests: list[Request]) -> None:
+    """Make a program that was recorded a prediction.
+
+    Args:
+        jaxpr: the program.
+        requests: what each of its equations was asked for by.
+    """
+    if jaxpr.memo.get("requests") != requests:
+        jaxpr.memo["requests"] = requests
+        jaxpr.memo.pop("predicted", None)
+
+
+def predicted_by(jaxpr: Jaxpr) -> Predicted | None:
+    """The steps of a program; None if it is no prediction (any longer)."""
+    found: Predicted | None = jaxpr.memo.get("predicted")
+    if found is None:
+        requests = jaxpr.memo.get("requests")
+        if requests is None:
+            return None
+        found = jaxpr.memo["predicted"] = _predicted(jaxpr, requests)
+    return found
+
+
+def _predicted(jaxpr: Jaxpr, requests: list[Request]) -> Predicted:
+    n = len(jaxpr)
+    starts = [eqn.outs.start for eqn in jaxpr.eqns]
+    has_one_each = len(jaxpr.avals) == n and starts == list(range(n))
+    steps: list[Step] = []
+    for request, first, (operation, inputs) in zip(requests, starts, jaxpr.equations, strict=True):
+        if operation.single:
+            steps.append((*request, inputs, operation.out_avals[0], first, len(steps), operation))
+        else:
+            steps.append((*NO_REQUEST, inputs, None, first, len(steps), operation))
+    steps.append((*NO_REQUEST, (), None, len(jaxpr.avals), n, None))
+    return Predicted(jaxpr, tuple(steps), None if has_one_each else starts)
+
+
+_last: dict[Hashable, weakref.ref[Jaxpr]] = {}
+_MOST = 4096
+"""So many functions and avals are remembered; then all are forgotten."""
+register_table("predictions", _last, limit=_MOST, clear=_last.clear)
+
+
+def prediction_for(key: Hashable) -> Predicted | None:
+    """What a recording may well become; None if nothing is known.
+
+    Args:
+        key: what tells recordings apart that are not alike. It is good to be right, and no error to be wrong.
+    """
+    reference = _last.get(key)
+    program = None if reference is None else reference()
+    return None if program is None else predicted_by(program)
+
+
+def remember(key: Hashable, program: Jaxpr) -> None:
+    """Note that this is what a recording has become."""
+    reference = _last.get(key)
+    if reference is None or reference() is not program:
+        if len(_last) >= _MOST:
+            _last.clear()
+        _last[key] = weakref.ref(program)
+
+
+class Writing:
+    """The equations of a recording, as far as it has come: written down, or those of a prediction.
+
+    Args:
+        prediction: the prediction, if there is one.
+        predicts: whether the program will be one.
+    """
+
+    __slots__ = (
+        "_equations",
+        "_held",
+        "_sources",
+        "_starts",
+        "advance",
+        "direct",
+        "n_results",
+        "prediction",
+        "requests",
+        "step",
+    )
+
+    def __init__(self, prediction: Predicted | None, predicts: bool) -> None:
+        self._equations: list[RawEquation] = []
+        self._sources: list[Source] = []
+        self._starts: list[int] | None = None
+        self.n_results = 0
+        """How many results the equations have that are written down."""
+        self.requests: list[Request] | None = [] if predicts else None
+        """What each of them was asked for by, if the program will be a prediction."""
+        self.direct = False
+        """Whether an operation on its tracers alone is its own for sure: no staging recording is open within it."""
+        self.prediction = prediction
+        """The prediction along which it goes; None if there is none, or no longer."""
+        self.step: Step = NO_STEP
+        """What is predicted to be asked for next."""
+        self._held: Step = NO_STEP
+        """The same, while the recording is not direct."""
+        if prediction is not None:
+            self.advance: Callable[[], Step] = iter(prediction.steps).__next__
+            self._held = self.advance()
+
+    @property
+    def equations(self) -> list[RawEquation]:
+        """The equations."""
+        if self.prediction is not None:
+            self._write_down()
+        return self._equations
+
+    @property
+    def sources(self) -> list[Source]:
+        """Where each of them was asked for."""
+        if self.prediction is not None:
+            self._write_down()
+        return self._sources
+
+    @property
+    def starts(self) -> list[int] | None:
+        """The number of each equation's first result; None as long as every equation has one."""
+        if self.prediction is not None:
+            self._write_down()
+        return self._starts
+
+    def write(self, operation: Operation, inputs: tuple[Atom, ...], source: Source, request: Request) -> int:
+        """Write down one equation more; the number of its first result."""
+        self._equations.append((operation, inputs))
+        self._sources.append(source)
+        if self.requests is not None:
+            self.requests.append(request)
+        first, n_outs = self.n_results, len(operation.out_avals)
+        self.n_results = first + n_outs
+        if self._starts is not None:
+            self._starts.append(first)
+        elif n_outs != 1:
+            self._starts = list(range(first + 1))
+        return first
+
+    def hold(self) -> None:
+        """From now on operations on its tracers may be another's."""
+        self.direct, self._held, self.step = False, self.step, NO_STEP
+
+    def release(self) -> None:
+        """They are its own again."""
+        self.direct, self.step = True, self._held
+
+    def depart(self) -> None:
+        """Leave the prediction, if there is one: from here on all is written down."""
+        prediction = self.prediction
+        if prediction is not None:
+            index = self._write_down()
+            if self.requests is not None:
+                self.requests.extend([step[:3] for step in prediction.steps[:index]])
+            self.prediction, self.step, self._held = None, NO_STEP, NO_STEP
+
+    def expect_scopes(self, scopes: tuple[str, ...]) -> None:
+        """Depart if what is predicted to come next was not in these scopes."""
+        if self.prediction is not None and self.step[7] is not None:
+            source = self.prediction.program.eqns[self.step[6]].source
+            if source is not None and source[2] != scopes:
+                self.depart()
+
+    def came_true(self, avals: Sequence[Aval], outs: tuple[Atom, ...]) -> bool:
+        """Whether the program with these inputs and outputs is the one that was predicted."""
+        if self.prediction is None or not self.direct:
+            return False
+        program = self.prediction.program
+        index = self.step[6]
+        return index == len(program) and outs == program.outs and tuple(avals) == program.in_avals
+
+    def _write_down(self) -> int:
+        """Write down what has been asked for so far; the number of equations."""
+        *_, n_results, index, _ = self.step if self.direct else self._held
+        n_written = len(self._equations)
+        if n_written < index:
+            program, _, starts = self.prediction  # type: ignore[misc]
+            self._equations.extend(program.equations[n_written:index])
+            self._sources.extend([eqn.source for eqn in program.eqns[n_written:index]])
+            self._starts = starts if starts is None else starts[:index]
+            self.n_results = n_results
+        return index
