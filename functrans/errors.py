@@ -207,6 +207,11 @@ def is_internal(filename: str) -> bool:
     return filename.startswith((_PACKAGE, _NUMPY, "<frozen", "<__array_function__"))
 
 
+def internal_filename(name: str) -> str:
+    """The file name of generated source, whose frames are not the user's."""
+    return _PACKAGE + name
+
+
 def user_frame() -> FrameType | None:
     """The innermost frame of the stack that runs the user's code."""
     frame: FrameType | None = sys._getframe(1)

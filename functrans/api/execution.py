@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from functrans.backends.interpreter import run
+from functrans.backends.running import run
 from functrans.core.axis_names import axes_are_bound, recording_within
 from functrans.core.effects import is_effectful
 from functrans.core.evaluation import Environment

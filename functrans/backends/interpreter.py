@@ -1,7 +1,8 @@
 """The interpreter: what every program means, one NumPy call an equation.
 
-A program is prepared once: calls are inlined and the program is simplified, each equation gets its implementation
-bound to its parameters, each value a slot. To run it is one loop over the steps.
+It is the definition of the language, and what runs a program that is new. A program is prepared once: calls are inlined
+and the program is simplified, each equation gets its implementation bound to its parameters, each value a slot. To run
+it is one loop over the steps.
 
 Two freedoms are taken, neither of which changes a bit of the result: a literal or a broadcast value that meets an
 operand of full shape in an elementwise operation is left to NumPy's own broadcasting; a large value is let go after
@@ -15,34 +16,31 @@ from typing import Any
 
 import numpy as np
 
+from functrans.backends.memory import (
+    KEPT_BYTES,
+    aligned_shape,
+    deaths,
+    is_full,
+    nbytes,
+    shared_outputs,
+    undone_broadcasts,
+)
 from functrans.config import config
 from functrans.core.aval import Aval
 from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, derived
+from functrans.core.jaxpr import Equation, Jaxpr, Literal, derived
 from functrans.core.nonfinite import check_results, unwarned
-from functrans.core.rules import def_specialized_impl
-from functrans.ops.calls import call_p, jit_p
-from functrans.ops.shape import broadcast_in_dim_p
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import finalize
 
-__all__ = ["executable", "loop_body", "owned", "run", "run_inner"]
-
-_KEPT_BYTES = 32_768
-"""Values up to this size are not worth letting go early."""
+__all__ = ["interpreted", "loop_body", "owned", "run_checked"]
 
 Step = tuple[Callable[..., Any], int, int, Any, Any]
 
 
-def run(jaxpr: Jaxpr, values: Sequence[Any]) -> list[Any]:
-    """The outputs of a program on arrays of its inputs' avals."""
-    return executable(jaxpr)(values)
-
-
-def executable(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
-    """The function of a list of arrays that computes the program."""
-    found = jaxpr.memo.get("executable")
-    return derived(jaxpr, "executable", lambda: _prepare(jaxpr)) if found is None else found
+def interpreted(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
+    """The function of a list of arrays that interprets the program."""
+    return _prepare_plan(_Plan(finalize(jaxpr), jaxpr))
 
 
 def loop_body(jaxpr: Jaxpr) -> tuple[Callable[[Sequence[Any]], list[Any]], list[Callable[[Any], Any] | None]]:
@@ -59,16 +57,12 @@ def _prepare_body(jaxpr: Jaxpr) -> tuple[Callable[[Sequence[Any]], list[Any]], l
     return _prepare_plan(plan), finishers
 
 
-def _prepare(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
-    return _prepare_plan(_Plan(finalize(jaxpr), jaxpr))
-
-
 def _prepare_plan(plan: _Plan) -> Callable[[Sequence[Any]], list[Any]]:
     steps, tail, outputs, written = plan.steps, plan.tail(), plan.outputs, plan.written
 
     def run_steps(values: Sequence[Any]) -> list[Any]:
         if config.checks_values:
-            return _run_checked(written, values)
+            return run_checked(written, values)
         slots = [*values, *tail]
         for function, a, b, out, more in steps:
             if more is None:
@@ -80,7 +74,7 @@ def _prepare_plan(plan: _Plan) -> Callable[[Sequence[Any]], list[Any]]:
     return run_steps
 
 
-def _run_checked(jaxpr: Jaxpr, values: Sequence[Any]) -> list[Any]:
+def run_checked(jaxpr: Jaxpr, values: Sequence[Any]) -> list[Any]:
     """The same outputs, equation by equation as they were written, each result looked at: see `debug_nans`."""
     env, jaxpr = Environment(values), inline(jaxpr)
     with unwarned():
@@ -120,13 +114,15 @@ class _Plan:
         self.n_inputs = len(jaxpr.in_avals)
         self.constants: list[Any] = []
         self.constant_slots: dict[tuple[Literal, bool], int] = {}
-        self.unbroadcast: dict[int, int] = {}
-        self._find_broadcasts()
-        last_use = self._last_uses()
+        self.undone = undone_broadcasts(jaxpr)
         self.steps: list[Step] = []
-        for number, eqn in enumerate(jaxpr.eqns):
-            self.steps.append(self._step(eqn, last_use.get(number, ())))
-        self.outputs = self._outputs()
+        for eqn, dying in zip(jaxpr.eqns, deaths(jaxpr), strict=True):
+            large = [atom for atom in dying if atom >= 0 and nbytes(jaxpr.aval(atom)) > KEPT_BYTES]
+            self.steps.append(self._step(eqn, tuple([self._slot(atom) for atom in large])))
+        self.outputs: list[tuple[int, Callable[[Any], Any] | None]] = [
+            (self._slot(atom), owned if shared else None)
+            for atom, shared in zip(jaxpr.outs, shared_outputs(jaxpr), strict=True)
+        ]
 
     def tail(self) -> list[Any]:
         """What follows the inputs in the slots when a run begins."""
@@ -143,40 +139,15 @@ class _Plan:
             self.constants.append(array)
         return self.constant_slots[key]
 
-    def _find_broadcasts(self) -> None:
-        """Broadcasts that all their consumers can leave to NumPy stay undone: they only align the axes."""
-        candidates: dict[Any, int] = {}
-        for number, eqn in enumerate(self.jaxpr.eqns):
-            if eqn.primitive is broadcast_in_dim_p:
-                candidates[eqn.outs[0]] = number
-            elif not eqn.primitive.is_elementwise or not any([_is_full(x, candidates) for x in eqn.inputs]):
-                for atom in eqn.inputs:
-                    candidates.pop(atom, None)
-        for atom in self.jaxpr.outs:
-            candidates.pop(atom, None)
-        self.unbroadcast = candidates
-
-    def _last_uses(self) -> dict[int, tuple[int, ...]]:
-        last: dict[int, int] = {}
-        for number, eqn in enumerate(self.jaxpr.eqns):
-            last.update({atom: number for atom in eqn.inputs if type(atom) is int and atom >= 0})
-            last.update(dict.fromkeys(eqn.outs, number))  # perhaps nothing reads it
-        dead: dict[int, tuple[int, ...]] = {}
-        for atom, number in last.items():
-            aval = self.jaxpr.avals[atom]
-            if atom not in self.jaxpr.outs and aval.size * aval.dtype.itemsize > _KEPT_BYTES:
-                dead[number] = (*dead.get(number, ()), self._slot(atom))
-        return dead
-
     def _step(self, eqn: Equation, dead: tuple[int, ...]) -> Step:
-        if any([out in self.unbroadcast for out in eqn.outs]):
+        if any([out in self.undone for out in eqn.outs]):
             function: Any = _aligner(eqn.in_avals[0], **eqn.params)
         else:
             operation = eqn.operation
             if operation.run is None:
                 operation.run = eqn.primitive.implementation(operation)
             function = operation.run
-        whole = not (eqn.primitive.is_elementwise and any([_is_full(x, self.unbroadcast) for x in eqn.inputs]))
+        whole = not (eqn.primitive.is_elementwise and any([is_full(x, self.undone) for x in eqn.inputs]))
         operands = tuple([self._slot(atom, whole) for atom in eqn.inputs])
         if eqn.primitive.multiple_results:
             return function, -1, -1, tuple([self._slot(out) for out in eqn.outs]), (operands, dead)
@@ -185,31 +156,11 @@ class _Plan:
             return function, -1, -1, out, (operands, dead)
         return function, operands[0], operands[1] if len(operands) == 2 else -1, out, None
 
-    def _outputs(self) -> list[tuple[int, Callable[[Any], Any] | None]]:
-        owners, stretched = _memory_owners(self.jaxpr), _stretched(self.jaxpr)
-        taken: set[Any] = set()
-        outputs: list[tuple[int, Callable[[Any], Any] | None]] = []
-        for atom in self.jaxpr.outs:
-            owner = owners(atom)
-            shared = not isinstance(owner, int) or owner < 0 or owner in taken or atom in stretched
-            taken.add(owner)
-            outputs.append((self._slot(atom), owned if shared else None))
-        return outputs
 
-
-def _is_full(atom: Atom, unbroadcast: dict[int, int]) -> bool:
-    return type(atom) is int and atom not in unbroadcast
-
-
-def _aligner(operand: Aval, *, shape: tuple[int, ...], broadcast_dimensions: tuple[int, ...]) -> Callable[..., Any]:
-    """What is left of a broadcast when NumPy does the stretching: axes of length 1 where it needs them."""
-    n_new = len(shape) - operand.ndim
-    if broadcast_dimensions == tuple(range(n_new, len(shape))):
-        return _identity
-    aligned = [1] * len(shape)
-    for n, d in zip(operand.shape, broadcast_dimensions, strict=True):
-        aligned[d] = n
-    return lambda x: x.reshape(aligned)
+def _aligner(operand: Aval, **params: Any) -> Callable[..., Any]:
+    """What is left of a broadcast when NumPy does the stretching."""
+    aligned = aligned_shape(operand, **params)
+    return _identity if aligned == operand.shape else lambda x: x.reshape(aligned)
 
 
 def _identity(x: Any) -> Any:
@@ -221,32 +172,3 @@ def owned(x: Any) -> Any:
     are: those cannot be written to, so need no copy.
     """
     return x if type(x) is not np.ndarray else x.copy() if x.shape else x[()]
-
-
-def _stretched(jaxpr: Jaxpr) -> set[Atom]:
-    """The results that are views of broadcasts, of which several elements may share their memory."""
-    stretched: set[Atom] = set()
-    for eqn in jaxpr.eqns:
-        if eqn.primitive is broadcast_in_dim_p or (eqn.primitive.is_view and eqn.inputs[0] in stretched):
-            stretched.update(eqn.outs)
-    return stretched
-
-
-def _memory_owners(jaxpr: Jaxpr) -> Callable[[Atom], Any]:
-    """For each atom the atom whose memory it may share: an input, a result, or a literal."""
-    owners: dict[int, Atom] = {}
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.is_view:
-            first = eqn.inputs[0]
-            owner = owners.get(first, first) if type(first) is int else first
-            owners.update(dict.fromkeys(eqn.outs, owner))
-    return lambda atom: owners.get(atom, atom) if type(atom) is int else atom
-
-
-def run_inner(*avals: Aval, jaxpr: Jaxpr, **params: Any) -> Callable[..., Any]:
-    """The implementation of a primitive that is a call of the program that it carries."""
-    return lambda *values: run(jaxpr, values)
-
-
-for _primitive in (call_p, jit_p):
-    def_specialized_impl(_primitive, run_inner)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from functrans.backends.interpreter import run_inner
+from functrans.backends.running import run_inner
 from functrans.control.calls import jvp_of_call, transposed_call
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from functrans.backends.interpreter import executable
+from functrans.backends.running import executable
 from functrans.control.members import (
     chosen,
     empty_batch,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from functrans.backends.interpreter import run_inner
+from functrans.backends.running import run_inner
 from functrans.control.calls import jvp_of_call, linearized_call, transposed_call
 from functrans.core.evaluation import eval_jaxpr, stage
 from functrans.core.jaxpr import Jaxpr, derived

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from functrans.backends.interpreter import run_inner
+from functrans.backends.running import run_inner
 from functrans.control.calls import jvp_of_call, linearized_call, transposed_call
 from functrans.control.rearranging import rearranged
 from functrans.core.evaluation import eval_jaxpr, stage

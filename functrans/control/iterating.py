@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from functrans.backends.interpreter import executable
+from functrans.backends.running import executable
 from functrans.control.rearranging import reordered
 from functrans.core.jaxpr import Jaxpr
 

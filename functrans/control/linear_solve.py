@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from functrans.backends.interpreter import run_inner
+from functrans.backends.running import run_inner
 from functrans.core.evaluation import eval_jaxpr
 from functrans.core.jaxpr import Jaxpr
 from functrans.core.rules import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from functrans.backends.interpreter import run
+from functrans.backends.running import run
 from functrans.core.aval import Aval
 from functrans.core.evaluation import eval_jaxpr
 from functrans.core.jaxpr import Jaxpr

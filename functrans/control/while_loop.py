@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.backends.interpreter import executable, owned
+from functrans.backends.interpreter import owned
+from functrans.backends.running import executable
 from functrans.control.batched_bodies import BatchedBody, batched_body
 from functrans.control.checkpointed_loop import bind_snapshots, retraced
 from functrans.control.iterating import iteration_of

@@ -12,7 +12,7 @@ import numpy as np
 from functrans.api.arguments import Arguments, array_outputs, flatten_arguments, name_of, output_path, record
 from functrans.api.differentiation import grad, normalize_argnums
 from functrans.api.transformed import Transformed
-from functrans.backends.interpreter import run
+from functrans.backends.running import run
 from functrans.core.jaxpr import Jaxpr, derived
 from functrans.core.recording import UNKNOWN
 from functrans.core.tracer import Tracer

@@ -4,7 +4,7 @@ import numpy as np
 
 import functrans as ft
 from functrans import lax
-from functrans.backends.interpreter import run
+from functrans.backends.running import run
 from functrans.control.rearranging import rearranged, reordered
 from functrans.core.jaxpr import Literal
 

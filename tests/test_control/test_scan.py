@@ -365,7 +365,7 @@ def test_cotangents_of_slices_are_joined():
 
 
 def lax_run(jaxpr, *args):
-    return ft.backends.interpreter.run(jaxpr, list(args))
+    return ft.backends.running.run(jaxpr, list(args))
 
 
 # --------------------------------------------------------------------------------------------------------------------

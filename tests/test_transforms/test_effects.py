@@ -8,7 +8,7 @@ import pytest
 
 import functrans as ft
 from functrans import lax
-from functrans.backends.interpreter import run
+from functrans.backends.running import run
 from functrans.core.check import check_jaxpr
 from functrans.core.jaxpr import Jaxpr
 from functrans.passes.dead_code import drop_unused_inputs

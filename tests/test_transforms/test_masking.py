@@ -9,7 +9,7 @@ import pytest
 import functrans as ft
 import functrans.numpy as fnp
 from functrans import lax
-from functrans.backends.interpreter import run
+from functrans.backends.running import run
 from functrans.transforms.linearize import linearize
 from functrans.transforms.reverse import pull_back
 from functrans.transforms.transpose import transpose

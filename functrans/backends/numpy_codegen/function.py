@@ -1,0 +1,274 @@
+"""Writing a function, equation by equation, as a careful person would.
+
+A result goes into the memory of an operand that is read for the last time, where NumPy has an operation for that, or
+into that of an array which is no longer needed; a large array that nothing will read is let go. What a view looks at is
+written where it is used, if it is used once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from functrans.backends.memory import (
+    KEPT_BYTES,
+    aligned_shape,
+    deaths,
+    is_full,
+    nbytes,
+    undone_broadcasts,
+)
+from functrans.backends.numpy_codegen.module import Module
+from functrans.backends.numpy_codegen.rules import RULES, Expression
+from functrans.backends.numpy_codegen.values import Buffer, C, Deletion, Value, elementwise_layout
+from functrans.core.aval import Aval
+from functrans.core.evaluation import Environment
+from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal
+
+__all__ = ["FunctionWriter"]
+
+_INFIX: dict[Any, str] = {
+    np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/", np.bitwise_and: "&", np.bitwise_or: "|",
+    np.bitwise_xor: "^", np.less: "<", np.less_equal: "<=", np.greater: ">", np.greater_equal: ">=", np.equal: "==",
+    np.not_equal: "!=",
+}  # fmt: skip
+"""The ufuncs that are operators of arrays. On scalars they are so only for floats, whose bits are the same; with
+integers NumPy would warn of an overflow."""
+
+_COMMUTATIVE = (np.add, np.multiply)
+
+_INDENT = "    "
+
+
+class FunctionWriter:
+    """A function in the making, of a module in the making."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self._lines: list[tuple[int, str | Deletion]] = []
+        self._depth = 1
+        self._n_names = 0
+        self._free: dict[tuple[Any, ...], list[tuple[Buffer, Deletion]]] = {}
+
+    # ---- lines and names
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        self._lines.append((self._depth, text))
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """A line that opens a block, and the block."""
+        self.line(head)
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+
+    def name(self) -> str:
+        """A new name for a local variable."""
+        self._n_names += 1
+        return f"t{self._n_names - 1}"
+
+    def text(self, head: str) -> str:
+        """The source of the function, after its first line."""
+        lines = [head]
+        for depth, line in self._lines:
+            if type(line) is str:
+                lines.append(_INDENT * depth + line)
+            elif not line.cancelled:  # type: ignore[union-attr]
+                lines.append(f"{_INDENT * depth}del {line.name}")  # type: ignore[union-attr]
+        return "\n".join(lines)
+
+    # ---- programs
+
+    def program(self, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value]:
+        """Write the equations of a program in its final form; what its outputs are then."""
+        walk = _Walk(self, jaxpr, operands)
+        for eqn, dying in zip(jaxpr.eqns, deaths(jaxpr), strict=True):
+            walk.equation(eqn, frozenset(dying))
+        return [walk.value(atom) for atom in jaxpr.outs]
+
+    # ---- memory
+
+    def take_free(self, aval: Aval) -> Buffer | None:
+        """An array of this aval, in C order, that is no longer needed."""
+        found = self._free.get((aval.shape, aval.dtype))
+        if not found:
+            return None
+        buffer, deletion = found.pop()
+        deletion.cancelled = True
+        return buffer
+
+    def let_go(self, buffer: Buffer) -> None:
+        """Nothing will read this array."""
+        deletion = Deletion(buffer.name, cancelled=nbytes(buffer.aval) <= KEPT_BYTES)
+        self._lines.append((self._depth, deletion))
+        if buffer.layout is C and buffer.names == 1 and buffer.aval.ndim:
+            self._free.setdefault((buffer.aval.shape, buffer.aval.dtype), []).append((buffer, deletion))
+
+
+class _Walk:
+    """The walk through the equations of one program."""
+
+    def __init__(self, writer: FunctionWriter, jaxpr: Jaxpr, operands: Sequence[Value]) -> None:
+        self.writer = writer
+        self.module = writer.module
+        self.jaxpr = jaxpr
+        self.env = Environment(list(operands))
+        self.undone = undone_broadcasts(jaxpr)
+        self.uses = Counter([x for eqn in jaxpr.eqns for x in eqn.inputs if type(x) is int])
+        self.uses.update({x: 2 for x in jaxpr.outs if type(x) is int})
+        for atom, value in zip(jaxpr.invars, operands, strict=True):
+            if value.buffer is not None and self.uses[atom]:
+                value.buffer.live += 1
+
+    def value(self, atom: Atom, whole: bool = True) -> Value:
+        """What an atom is in the source."""
+        if type(atom) is Literal:
+            aval = atom.aval if whole else atom.aval.with_shape(())
+            return Value(self.module.literal(atom, whole), aval, C, stretched=not whole)
+        found: Value = self.env.read(atom)
+        return found
+
+    def equation(self, eqn: Equation, dying: frozenset[int]) -> None:
+        """Write an equation."""
+        whole = not (eqn.primitive.is_elementwise and any([is_full(x, self.undone) for x in eqn.inputs]))
+        operands = [self.value(atom, whole) for atom in eqn.inputs]
+        if not eqn.primitive.multiple_results and eqn.outs[0] in self.undone:
+            values = [self._undone_broadcast(eqn, operands[0])]
+        elif type(ufunc := _ufunc_of(eqn)) is np.ufunc:
+            values = [self._elementwise(eqn, operands, ufunc, dying)]
+        else:
+            rule = RULES.get(eqn.primitive)
+            expression = None if rule is None else rule(self.writer, eqn, operands)
+            values = self._call(eqn, operands) if expression is None else [self._assign(eqn, operands, expression)]
+        self.env.write(values)
+        for value in values:
+            if value.buffer is not None:
+                value.buffer.live += 1
+        for atom in dying:
+            buffer = self.env.read(atom).buffer
+            if buffer is not None and buffer.live:
+                buffer.live -= 1
+                if not buffer.live:
+                    self.writer.let_go(buffer)
+
+    # ---- kinds of equations
+
+    def _undone_broadcast(self, eqn: Equation, operand: Value) -> Value:
+        aligned = aligned_shape(operand.aval, **eqn.params)
+        text = operand.text if aligned == operand.aval.shape else f"{operand.text}.reshape({aligned})"
+        return Value(text, operand.aval.with_shape(aligned), operand.layout, operand.buffer, True)
+
+    def _elementwise(self, eqn: Equation, operands: Sequence[Value], ufunc: np.ufunc, dying: frozenset[int]) -> Value:
+        (out,) = eqn.out_avals
+        texts, infix = [x.text for x in operands], _INFIX.get(ufunc)
+        function = self._ufunc_name(ufunc)
+        if not out.ndim:
+            is_float = eqn.in_avals[0].dtype.kind == "f" and eqn.in_avals[0].dtype.itemsize >= 4
+            call = _infix(texts, infix) if infix and is_float else f"{function}({', '.join(texts)})"
+            return self._assign(eqn, operands, Expression(call, C))
+        layout = elementwise_layout(out, operands)
+        place = self._overwritten(eqn, operands, layout, dying)
+        if place is not None:
+            name = texts[place]
+            operands[place].buffer.live = 0  # type: ignore[union-attr]
+            if place == 1 and ufunc in _COMMUTATIVE and _is_number(eqn.inputs[0]):
+                place, texts = 0, texts[::-1]
+            if infix and place == 0:
+                self.writer.line(f"{name} {infix}= {texts[1]}")
+            else:
+                self.writer.line(f"{function}({', '.join(texts)}, out={name})")
+            return self._assign(eqn, operands, Expression(name, layout, is_written=True))
+        if layout is C and (free := self.writer.take_free(out)) is not None:
+            self.writer.line(f"{function}({', '.join(texts)}, out={free.name})")
+            return self._assign(eqn, operands, Expression(free.name, layout, is_written=True))
+        text = _infix(texts, infix) if infix else f"{function}({', '.join(texts)})"
+        return self._assign(eqn, operands, Expression(text, layout))
+
+    def _overwritten(self, eqn: Equation, operands: Sequence[Value], layout: Any, dying: frozenset[int]) -> int | None:
+        """The number of an operand whose memory can take the result."""
+        (out,) = eqn.out_avals
+        for number, (atom, x) in enumerate(zip(eqn.inputs, operands, strict=True)):
+            if (
+                atom in dying
+                and x.is_whole
+                and x.buffer.live == 1  # type: ignore[union-attr]
+                and x.aval.shape == out.shape
+                and x.aval.dtype == out.dtype
+                and x.layout == layout
+            ):
+                return number
+        return None
+
+    def _call(self, eqn: Equation, operands: Sequence[Value]) -> list[Value]:
+        """A call of the implementation."""
+        operation = eqn.operation
+        if operation.run is None:
+            operation.run = eqn.primitive.implementation(operation)
+        function = self.module.constant(operation.run, "f", operation)
+        call = f"{function}({', '.join([x.text for x in operands])})"
+        if not eqn.primitive.multiple_results:
+            is_view, layout = eqn.primitive.is_view, None
+            if eqn.primitive.is_elementwise and not is_view and elementwise_layout(eqn.out_avals[0], operands) is C:
+                layout = C
+            return [self._assign(eqn, operands, Expression(call, layout, is_view))]
+        owner = operands[0].buffer if eqn.primitive.is_view else None
+        values = []
+        for aval in eqn.out_avals:
+            name = self.writer.name()
+            values.append(Value(name, aval, None, owner if eqn.primitive.is_view else Buffer(name, aval, None)))
+        if owner is not None:
+            owner.names += len(values)
+        names = ", ".join([x.text for x in values])
+        self.writer.line(f"{names}{',' if len(values) == 1 else ''} = {call}" if values else call)
+        return values
+
+    def _assign(self, eqn: Equation, operands: Sequence[Value], expression: Expression) -> Value:
+        (aval,) = eqn.out_avals
+        if expression.is_view:
+            owner = operands[0].buffer
+            if self.uses[eqn.outs[0]] == 1:
+                return Value(expression.text, aval, expression.layout, owner)
+            name = self.writer.name()
+            self.writer.line(f"{name} = {expression.text}")
+            if owner is not None:
+                owner.names += 1
+            return Value(name, aval, expression.layout, owner)
+        name = expression.text
+        if not expression.is_written:
+            name = self.writer.name()
+            self.writer.line(f"{name} = {expression.text}")
+        return Value(name, aval, expression.layout, Buffer(name, aval, expression.layout))
+
+    def _ufunc_name(self, ufunc: np.ufunc) -> str:
+        name = ufunc.__name__
+        return f"np.{name}" if getattr(np, name, None) is ufunc else self.module.constant(ufunc, "ufunc")
+
+
+def _ufunc_of(eqn: Equation) -> Any:
+    """The ufunc that an equation is; None if it is another operation."""
+    primitive = eqn.primitive
+    if not primitive.is_elementwise or eqn.primitive.multiple_results:
+        return None
+    if primitive.specialize is None:
+        return None if eqn.params else primitive.impl
+    operation = eqn.operation
+    if operation.run is None:
+        operation.run = primitive.implementation(operation)
+    return operation.run
+
+
+def _is_number(atom: Atom) -> bool:
+    """Whether it is a literal, and not NaN: of two that meet, the first one's bits stay."""
+    return type(atom) is Literal and atom.value == atom.value
+
+
+def _infix(texts: Sequence[str], operator: str) -> str:
+    return f"{texts[0]} {operator} {texts[1]}"

@@ -1,0 +1,78 @@
+"""From a program to the source of a function, and to the function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Any
+
+from functrans.backends.interpreter import run_checked
+from functrans.backends.memory import shared_outputs
+from functrans.backends.numpy_codegen.function import FunctionWriter
+from functrans.backends.numpy_codegen.module import Module
+from functrans.backends.numpy_codegen.values import Buffer, C, Value
+from functrans.config import config
+from functrans.core.aval import Aval
+from functrans.core.jaxpr import Jaxpr
+from functrans.passes.pipeline import finalize
+
+__all__ = ["generated", "input_values", "write_function"]
+
+
+def generated(jaxpr: Jaxpr, donated: Collection[int] = ()) -> Callable[..., list[Any]]:
+    """The function of a program's inputs that gives its outputs, generated and compiled.
+
+    Args:
+        jaxpr: the program.
+        donated: the numbers of inputs, arrays in C order, whose memory may be written to.
+    """
+    module = Module()
+    name = write_function(module, finalize(jaxpr), donated, checked=partial(run_checked, jaxpr))
+    return module.load(name)
+
+
+def write_function(
+    module: Module,
+    jaxpr: Jaxpr,
+    donated: Collection[int] = (),
+    checked: Callable[[Sequence[Any]], list[Any]] | None = None,
+) -> str:
+    """Write a program as a function of a module.
+
+    Args:
+        module: the module.
+        jaxpr: the program, in its final form.
+        donated: the numbers of inputs whose memory may be written to.
+        checked: what runs it while values are checked (`debug_nans`).
+
+    Returns:
+        The function's name.
+    """
+    name, writer = module.name("program"), FunctionWriter(module)
+    operands = input_values(jaxpr.in_avals, "x", donated)
+    if checked is not None:
+        with writer.block(f"if {module.constant(config, 'config')}.checks_values:"):
+            inputs = ", ".join([x.text for x in operands])
+            writer.line(f"return {module.constant(checked, 'checked')}([{inputs}])")
+    outs = writer.program(jaxpr, operands)
+    returned = [_own(x) if shared else x.text for x, shared in zip(outs, shared_outputs(jaxpr), strict=True)]
+    writer.line(f"return [{', '.join(returned)}]")
+    module.add(writer.text(f"def {name}({', '.join([x.text for x in operands])}):"))
+    return name
+
+
+def input_values(avals: Sequence[Aval], stem: str, donated: Collection[int] = ()) -> list[Value]:
+    """What inputs are in the source."""
+    values = []
+    for number, aval in enumerate(avals):
+        name = f"{stem}{number}"
+        if number in donated:
+            values.append(Value(name, aval, C, Buffer(name, aval, C)))
+        else:
+            values.append(Value(name, aval, (stem, number)))
+    return values
+
+
+def _own(x: Value) -> str:
+    """An array of its own; a scalar of NumPy's where it has no axes, which cannot be written to."""
+    return f"{x.text}.copy()" if x.aval.ndim else f"{x.text}[()]"

@@ -1,0 +1,78 @@
+"""A module of generated source: constants, then functions. Its names are ours alone: nothing in it comes from a user's
+string.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+from functrans.core.jaxpr import Literal
+from functrans.errors import internal_filename
+
+__all__ = ["Module"]
+
+_NUMBERS = itertools.count()
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Module:
+    """Source in the making, with the objects that it refers to by name."""
+
+    def __init__(self) -> None:
+        self.constants: dict[str, Any] = {"np": np}
+        """What the functions find under the names that they use."""
+        self.functions: list[str] = []
+        """The source of each function, those that are called before those that call them."""
+        self._names: dict[Hashable, str] = {}
+        self._taken: dict[str, int] = {"np": 1}
+
+    def name(self, stem: str) -> str:
+        """A name that nothing in the module has yet."""
+        if not _IDENTIFIER.fullmatch(stem):
+            raise ValueError(f"{stem!r} is no name for generated source")
+        number = self._taken.get(stem, 0)
+        self._taken[stem] = number + 1
+        return f"{stem}{number}"
+
+    def constant(self, value: Any, stem: str, key: Hashable = None) -> str:
+        """The name under which the module's functions find an object: the same for the same key, or object."""
+        key = (stem, id(value) if key is None else key)
+        name = self._names.get(key)
+        if name is None:
+            name = self._names[key] = self.name(stem)
+            self.constants[name] = value
+        return name
+
+    def literal(self, literal: Literal, whole: bool) -> str:
+        """The name of a literal's value: of its shape, or without axes where NumPy does the stretching."""
+        if not literal.shape:  # scalars of NumPy's are fastest among each other, arrays without axes among arrays
+            return self.constant(literal.scalar[()] if whole else literal.scalar, "c", (literal, whole))
+        array = literal.array if whole else literal.scalar
+        array.flags.writeable = False
+        return self.constant(array, "c", (literal, whole))
+
+    def dtype(self, dtype: np.dtype[Any]) -> str:
+        """The name of a dtype."""
+        return self.constant(dtype, "dtype", dtype)
+
+    def add(self, source: str) -> None:
+        """Append a function."""
+        self.functions.append(source)
+
+    @property
+    def source(self) -> str:
+        """All functions."""
+        return "\n\n".join(self.functions) + "\n"
+
+    def load(self, name: str) -> Callable[..., Any]:
+        """Compile the module; the function of that name."""
+        filename, source = internal_filename(f"<program {next(_NUMBERS)}>"), self.source
+        namespace = dict(self.constants)
+        exec(compile(source, filename, "exec"), namespace)
+        function: Callable[..., Any] = namespace[name]
+        return function

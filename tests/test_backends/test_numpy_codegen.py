@@ -1,0 +1,135 @@
+"""Generated functions against the interpreter: the same bits, whatever the layout of the inputs."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+import functrans as ft
+from functrans.backends.interpreter import interpreted
+from functrans.backends.numpy_codegen.generate import generated, write_function
+from functrans.backends.numpy_codegen.module import Module
+from functrans.core.jaxpr import Jaxpr
+from functrans.passes.pipeline import finalize
+from functrans.transforms.batch import BatchAxis, batch
+from functrans.transforms.jvp import jvp
+from functrans.transforms.linearize import linearize
+from functrans.transforms.transpose import transpose
+from tests.cases import CASES
+from tests.cases.case import Case
+from tests.numerical import draw_all
+from tests.test_random_programs import RandomProgram, programs
+
+
+def source(function: Any, *args: Any) -> str:
+    """The generated source of a function, without its first line and the last one's brackets."""
+    module = Module()
+    write_function(module, finalize(ft.make_jaxpr(function)(*args).jaxpr))
+    return module.source
+
+
+def relaid(x: Any, layout: str) -> Any:
+    """The same array in another memory layout."""
+    x = np.asarray(x)
+    if layout == "F":
+        return x.copy(order="F")
+    if layout == "strided":
+        spread = np.zeros([2 * n for n in x.shape], x.dtype)
+        spread[(*[slice(None, None, 2)] * x.ndim, ...)] = x
+        return spread[(*[slice(None, None, 2)] * x.ndim, ...)]
+    if layout == "reversed" and x.ndim:
+        return x[::-1].copy()[::-1]
+    return x
+
+
+def assert_same_bits(actual: Sequence[Any], expected: Sequence[Any]) -> None:
+    for a, b in zip(actual, expected, strict=True):
+        if not isinstance(b, (np.ndarray, np.generic)):
+            continue  # a tape
+        assert type(a) is type(b)
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        if a.dtype.kind != "V":
+            assert a.tobytes() == b.tobytes()
+
+
+def check_program(jaxpr: Jaxpr, operands: Sequence[Any]) -> None:
+    """The generated function gives the bits of the interpreter, shares no memory, and leaves its operands alone."""
+    interpret, function = interpreted(jaxpr), generated(jaxpr)
+    for layout in ("C", "F", "strided", "reversed"):
+        inputs = [relaid(x, layout) for x in operands]
+        before = [x.tobytes() for x in inputs]
+        with np.errstate(all="ignore"):
+            expected, actual = interpret(inputs), function(*inputs)
+        assert_same_bits(actual, expected)
+        assert [x.tobytes() for x in inputs] == before
+        arrays = [x for x in actual if isinstance(x, np.ndarray)]
+        assert not any([np.shares_memory(a, x) for a, x in product(arrays, inputs)])
+        assert not any([np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i]])
+        assert all([x.flags.writeable for x in arrays])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_primitive_gives_the_interpreters_bits(case: Case) -> None:
+    for dtype in case.dtypes[-2:]:
+        operands = draw_all(np.random.default_rng(0), case.operands, dtype)
+        jaxpr = ft.make_jaxpr(case.function)(*operands).jaxpr
+        if len(jaxpr.in_avals) == len(operands):
+            check_program(jaxpr, operands)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.differentiable], ids=str)
+def test_derivatives_and_batches_give_the_interpreters_bits(case: Case) -> None:
+    dtype = case.dtypes[-1]
+    operands = draw_all(np.random.default_rng(1), case.operands, dtype)
+    jaxpr = ft.make_jaxpr(case.function)(*operands).jaxpr
+    nonzeros = tuple([aval.inexact for aval in jaxpr.in_avals])
+    if not any(nonzeros) or len(jaxpr.in_avals) != len(operands):
+        return
+    tangents = [x for x, nonzero in zip(operands, nonzeros, strict=True) if nonzero]
+    check_program(jvp(jaxpr, nonzeros)[0], [*operands, *tangents])
+    lin = linearize(jaxpr, nonzeros)
+    with np.errstate(all="ignore"):
+        results = interpreted(lin.primal)(operands)
+    residuals = lin.read_residuals(operands, results)
+    linear = tuple([i < len(tangents) for i in range(len(lin.linear.in_avals))])
+    back = transpose(lin.linear, linear, (True,) * len(lin.linear.outs))[0]
+    rng = np.random.default_rng(2)
+    cts = [rng.normal(size=aval.shape).astype(aval.dtype) for aval in lin.linear.out_avals]
+    if all([a.dtype.kind != "V" for a in back.in_avals]):
+        check_program(back, [*residuals, *cts])
+    stacked = [np.stack([x, x]) for x in operands]
+    check_program(batch(jaxpr, BatchAxis(2), (0,) * len(operands))[0], stacked)
+
+
+@given(program=programs())
+def test_random_programs_give_the_interpreters_bits(program: RandomProgram) -> None:
+    inputs = program.inputs()
+    closed = ft.make_jaxpr(program)(*inputs)
+    check_program(closed.jaxpr, [*inputs, *closed.consts])
+
+    def loss(*xs: Any) -> Any:
+        return sum([np.sum(x) for x in program(*xs)])
+
+    closed = ft.make_jaxpr(ft.grad(loss, argnums=tuple(range(len(inputs)))))(*inputs)
+    check_program(closed.jaxpr, [*inputs, *closed.consts])
+
+
+class TestSource:
+    def test_results_go_where_operands_are_read_for_the_last_time(self) -> None:
+        x, w, b = np.ones((4, 3)), np.ones((3, 2)), np.ones(2)
+        assert source(lambda x, w, b: np.tanh(x @ w + b) * 2.0, x, w, b) == (
+            "def program0(x0, x1, x2):\n"
+            "    t0 = x0.dot(x1)\n"
+            "    t0 += x2\n"
+            "    np.tanh(t0, out=t0)\n"
+            "    t0 *= c0\n"
+            "    return [t0]\n"
+        )
+
+    def test_inputs_are_not_written_to_and_outputs_are_copies(self) -> None:
+        assert source(lambda x: (x, x.T, x + 1.0), np.ones((2, 3))) == (
+            "def program0(x0):\n    t0 = x0.T\n    t1 = x0 + c0\n    return [x0.copy(), t0.copy(), t1]\n"
+        )
