@@ -17,7 +17,7 @@ import numpy as np
 
 from functrans.api.arguments import Arguments, name_of
 from functrans.api.static_arguments import DeclaredParameters
-from functrans.backends.interpreter import run
+from functrans.backends.running import compiled
 from functrans.core.effects import is_effectful
 from functrans.core.jaxpr import Jaxpr, jaxprs_in
 from functrans.errors import user_frame
@@ -119,7 +119,7 @@ def run_donated(jaxpr: Jaxpr, values: Sequence[Any], pairs: Pairs) -> list[Any]:
 
     If an error is raised, nothing was written to.
     """
-    outs = run(jaxpr, values)
+    outs = compiled(jaxpr)(*values)
     for number, place in _unseen(values, pairs):
         np.copyto(values[number], outs[place])
         outs[place] = values[number]
