@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from functrans.control.rearranging import reordered
-from functrans.core.aval import Aval
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, Operation, derived, interned, jaxprs_in
+from functrans.core.jaxpr import Atom, Equation, Jaxpr, Operation, derived, interned, jaxprs_in
 from functrans.core.primitive import Primitive
 from functrans.ops.cumulative import linear_recurrence_p
-from functrans.ops.elementwise import add_p, div_p, mul_p
+from functrans.ops.elementwise import div_p, mul_p
 from functrans.ops.guarded import (
     guarded_div_p,
     guarded_dot_general_p,
     guarded_linear_recurrence_p,
     guarded_mul_p,
 )
-from functrans.ops.joining import concatenate_p
 from functrans.ops.linear_algebra import dot_general_p
 from functrans.ops.scan import scan_p
-from functrans.ops.slicing import pad_p
 from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.pipeline import tidied
 
@@ -32,7 +28,6 @@ __all__ = [
     "has_guards",
     "hoisted",
     "invariant_atoms",
-    "joined_pads",
     "program_of_atoms",
     "shows_nans",
     "unguarded",
@@ -175,68 +170,6 @@ def _hands_nans_on(eqn: Equation) -> bool:
     if eqn.primitive.transpose is None or any([True for value in eqn.params.values() for _ in jaxprs_in(value)]):
         return False
     return all([aval.inexact for aval in eqn.out_avals])
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# Cotangents of slices
-
-
-def joined_pads(jaxpr: Jaxpr) -> Jaxpr:
-    """The body in which a sum of arrays that were padded with zeros, each to its own place, is one concatenation.
-
-    The cotangent of an array of which slices are taken (the gates of an LSTM) is such a sum.
-    """
-    sources: dict[Any, Equation] = {out: eqn for eqn in jaxpr.eqns for out in eqn.outs}
-    uses = Counter([x for eqn in jaxpr.eqns for x in eqn.inputs] + list(jaxpr.outs))
-    parts_of = {eqn.outs[0]: _parts(eqn, sources, uses) for eqn in jaxpr.eqns if eqn.primitive is add_p}
-    if not any(parts_of.values()):
-        return jaxpr
-    builder = Builder(jaxpr.in_avals)
-    env = Environment([-1 - i for i in range(len(jaxpr.in_avals))])
-    for eqn in jaxpr.eqns:
-        found = parts_of.get(eqn.outs[0]) if eqn.outs else None
-        if found is None:
-            env.write(builder.add(eqn.operation, tuple(env.read_all(eqn.inputs)), eqn.source))
-        else:
-            axis, parts = found
-            operation = concatenate_p.operation(tuple([jaxpr.aval(x).strong for x in parts]), {"dimension": axis})
-            env.write(builder.add(operation, tuple(env.read_all(parts)), eqn.source))
-    return tidied(builder.build(env.read_all(jaxpr.outs)))
-
-
-def _parts(eqn: Equation, sources: dict[Any, Equation], uses: Counter[Any]) -> tuple[int, list[Atom]] | None:
-    """The axis and the arrays that are concatenated to a sum of padded arrays; None if it is something else."""
-    pads: list[Equation] = []
-    pending = list(eqn.inputs)
-    while pending:
-        atom = pending.pop()
-        source = sources.get(atom)
-        if source is None or uses[atom] != 1:
-            return None
-        if source.primitive is add_p:
-            pending.extend(source.inputs)
-        elif source.primitive is pad_p and type(source.inputs[1]) is Literal and not source.inputs[1].value:
-            pads.append(source)
-        else:
-            return None
-    axes = {d for pad in pads for d, config in enumerate(pad.params["padding_config"]) if any(config)}
-    if len(axes) != 1:
-        return None
-    (axis,) = axes
-    pads.sort(key=lambda pad: int(pad.params["padding_config"][axis][0]))
-    parts: list[Atom] = []
-    end, whole = 0, eqn.out_avals[0]
-    for pad in pads:
-        low, high, interior = pad.params["padding_config"][axis]
-        if interior or low < end or high < 0:
-            return None
-        parts += [*_zeros(whole, axis, low - end), pad.inputs[0]]
-        end = low + pad.in_avals[0].shape[axis]
-    return axis, parts + _zeros(whole, axis, whole.shape[axis] - end)
-
-
-def _zeros(whole: Aval, axis: int, n: int) -> list[Atom]:
-    return [Literal(0, Aval((*whole.shape[:axis], n, *whole.shape[axis + 1 :]), whole.dtype))] if n else []
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from functrans.backends.interpreter import loop_body
-from functrans.control.scan_bodies import hoisted, joined_pads
+from functrans.control.scan_bodies import hoisted
 from functrans.core.aval import Aval
 from functrans.core.builder import Builder
 from functrans.core.jaxpr import Atom, Equation, Jaxpr
@@ -85,7 +85,7 @@ def plain_plan(jaxpr: Jaxpr, n_consts: int, n_carry: int, length: int) -> Plan:
 
 def make_plan(jaxpr: Jaxpr, n_consts: int, n_carry: int, length: int) -> Plan:
     """Cut a body into its parts."""
-    before, body = hoisted(joined_pads(finalize(jaxpr)), n_consts)
+    before, body = hoisted(finalize(jaxpr), n_consts)
     n_fixed = n_consts + (0 if before is None else len(before.outs))
     cutter = _Cutter(body, n_fixed, n_carry, length)
     return cutter.plan(None if before is None else loop_body(before)[0])

@@ -9,7 +9,7 @@ from functrans.core.aval import Aval
 from functrans.core.check import check_jaxpr
 from functrans.core.jaxpr import Atom, Jaxpr, Operation, RawEquation, Source
 
-__all__ = ["Builder"]
+__all__ = ["Builder", "new_program"]
 
 
 class Builder:
@@ -33,7 +33,14 @@ class Builder:
 
     def build(self, outs: Sequence[Atom]) -> Jaxpr:
         """The program with these outputs. It is not interned: a pass is rarely the last."""
-        jaxpr = Jaxpr((self.in_avals, tuple(self.equations), tuple(outs)), self.sources)
-        if config.check_programs:
-            check_jaxpr(jaxpr)
-        return jaxpr
+        return new_program(self.in_avals, self.equations, self.sources, outs)
+
+
+def new_program(
+    in_avals: tuple[Aval, ...], equations: Sequence[RawEquation], sources: list[Source], outs: Sequence[Atom]
+) -> Jaxpr:
+    """The program of these inputs, equations with their lines, and outputs, not interned."""
+    jaxpr = Jaxpr((in_avals, tuple(equations), tuple(outs)), sources)
+    if config.check_programs:
+        check_jaxpr(jaxpr)
+    return jaxpr

@@ -1,189 +1,180 @@
-"""Algebraic simplification, by identities that hold bit for bit in IEEE arithmetic.
+"""Arithmetic, by identities that hold bit for bit in IEEE arithmetic.
 
-`x * 1`, `x - 0` and `-(-x)` are x, `x + -y` is `x - y`; but `x + 0.0` stays, since it turns -0.0 into 0.0, and `x * 0`
-stays, since x may be infinite. Changes of shape that follow each other become one, or none.
+`x * 1`, `x - 0` and `-(-x)` are x, `x + -y` is `x - y`, and to divide by 8 is to multiply by 1/8. But `x + 0.0` stays,
+since it turns -0.0 into 0.0, and so do `x * 0`, `x - x` and `x / x`, since x may be infinite or NaN. (Of a NaN itself
+the sign may change, which no arithmetic looks at.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import copysign
+from math import frexp
 from typing import Any
 
 import numpy as np
 
-from functrans.core.builder import Builder
-from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, Operation
-from functrans.core.primitive import Primitive
-from functrans.ops.conversion import convert_element_type_p
+from functrans.core.aval import Aval
+from functrans.core.jaxpr import Atom, Literal, Operation
 from functrans.ops.elementwise import add_p, div_p, mul_p, neg_p, sub_p
 from functrans.ops.guarded import guarded_div_p, guarded_mul_p
-from functrans.ops.shape import broadcast_in_dim_p, reshape_p, transpose_p
-from functrans.passes.literals import fold_literals
+from functrans.ops.magnitude import abs_p
+from functrans.ops.power import integer_pow_p, square_p
+from functrans.passes.literals import is_number, is_splat
+from functrans.passes.rewriting import Rules, Walk
 
-__all__ = ["simplify"]
+__all__ = ["ALGEBRA"]
 
-Definitions = dict[Atom, tuple[Operation, tuple[Atom, ...]]]
-Rewritten = Atom | tuple[Operation, tuple[Atom, ...]] | None
-"""What an equation is replaced by: an atom that there is already, another equation, or None to keep it."""
-
-
-def simplify(jaxpr: Jaxpr) -> Jaxpr:
-    """The program with the identities applied, in one walk."""
-    builder = Builder(jaxpr.in_avals)
-    env = Environment([-1 - i for i in range(len(jaxpr.in_avals))])
-    definitions: Definitions = {}
-    for eqn in jaxpr.eqns:
-        operation, inputs = eqn.operation, tuple(env.read_all(eqn.inputs))
-        rewritten = _rewrite(eqn, inputs, definitions)
-        if rewritten is not None and not isinstance(rewritten, tuple):
-            env.write([rewritten])
-            continue
-        if rewritten is not None:
-            operation, inputs = rewritten
-        outs = builder.add(operation, inputs, eqn.source)
-        if len(outs) == 1:
-            definitions[outs[0]] = operation, inputs
-        env.write(outs)
-    return builder.build(env.read_all(jaxpr.outs))
+Inputs = tuple[Atom, ...]
 
 
-def _rewrite(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    literal = fold_literals(eqn, inputs)
-    if literal is not None:
-        return literal
-    rule = _RULES.get(eqn.primitive)
-    return None if rule is None else rule(eqn, inputs, definitions)
+def _is_integer(operation: Operation) -> bool:
+    return operation.in_avals[0].dtype.kind in "iu"
 
 
-def _is(atom: Atom, number: float) -> bool:
-    """Whether an atom is the literal of a number; of zeros, 0.0 and not -0.0. Never so for complex numbers, of which
-    one part may be infinite or a negative zero.
-    """
-    if type(atom) is not Literal or atom.dtype.kind == "c" or atom.value != number:
-        return False
-    return atom.dtype.kind != "f" or copysign(1.0, atom.value) == copysign(1.0, number)
-
-
-def _defined_by(atom: Atom, primitive: Primitive, definitions: Definitions) -> tuple[Atom, ...] | None:
-    """The operands of the equation that gives an atom, if it is one of the primitive."""
-    if type(atom) is not int or atom not in definitions:
-        return None
-    operation, inputs = definitions[atom]
-    return inputs if operation.primitive is primitive else None
-
-
-def _again(primitive: Any, eqn: Equation, inputs: tuple[Atom, ...]) -> Rewritten:
-    """An equation of another primitive on operands of the same avals."""
-    avals = tuple([aval.strong for aval in eqn.in_avals[: len(inputs)]])
-    return primitive.operation(avals, {}), inputs
-
-
-def _neg(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    inner = _defined_by(inputs[0], neg_p, definitions)
-    return None if inner is None else inner[0]
-
-
-def _add(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    for one, other in (inputs, inputs[::-1]):
-        if _is(other, -0.0) or (eqn.in_avals[0].dtype.kind in "iu" and _is(other, 0)):
-            return one
-        negated = _defined_by(other, neg_p, definitions)
-        if negated is not None:
-            return _again(sub_p, eqn, (one, negated[0]))
-    return None
-
-
-def _sub(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    x, y = inputs
-    if _is(y, 0.0):
-        return x
-    negated = _defined_by(y, neg_p, definitions)
-    return None if negated is None else _again(add_p, eqn, (x, negated[0]))
-
-
-def _mul(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    for one, other in (inputs, inputs[::-1]):
-        if _is(other, 1.0):
-            return one
-        if _is(other, -1.0):
-            return _again(neg_p, eqn, (one,))
-    return None
-
-
-def _div(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    return inputs[0] if _is(inputs[1], 1.0) else None
-
-
-def _guarded_mul(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    guards = eqn.params["guards"]
-    for atom, guarding in zip(inputs, guards, strict=True):
-        if guarding and _is_number(atom, np.equal, 0):
-            return atom
-    if any([_is_number(atom, np.isfinite) and not guards[place] for place, atom in enumerate(inputs)]):
-        return _mul(eqn, inputs, definitions) or _again(mul_p, eqn, inputs)
-    return None
-
-
-def _guarded_div(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    if _is_number(inputs[0], np.equal, 0):
-        return inputs[0]
-    if _is_number(inputs[1], np.isfinite) and not _is_number(inputs[1], np.equal, 0):
-        return _div(eqn, inputs, definitions) or _again(div_p, eqn, inputs)
-    return None
-
-
-def _is_number(atom: Atom, test: Callable[..., Any], *others: float) -> bool:
-    return type(atom) is Literal and bool(test(atom.scalar, *others))
-
-
-def _convert(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    return inputs[0] if eqn.in_avals[0].dtype == eqn.out_avals[0].dtype else None
-
-
-def _reshape(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    inner = _defined_by(inputs[0], reshape_p, definitions)
-    operand = inputs[0] if inner is None else inner[0]
-    before = eqn.in_avals[0] if inner is None else definitions[inputs[0]][0].in_avals[0]
-    if before.shape == eqn.out_avals[0].shape:
-        return operand
-    return None if inner is None else (reshape_p.operation((before,), eqn.params), inner)
-
-
-def _transpose(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    permutation = eqn.params["permutation"]
-    inner = _defined_by(inputs[0], transpose_p, definitions)
+def _neg(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    inner = walk.operands(inputs[0], neg_p)
     if inner is not None:
-        first = definitions[inputs[0]][0]
-        permutation = tuple([first.params["permutation"][d] for d in permutation])
-    if permutation == tuple(range(len(permutation))):
-        return inputs[0] if inner is None else inner[0]
-    return None if inner is None else (transpose_p.operation(first.in_avals, {"permutation": permutation}), inner)
+        return inner[0]
+    difference = walk.operands(inputs[0], sub_p) if _is_integer(operation) else None  # of equal floats it is 0.0
+    return None if difference is None else walk.emit(sub_p, difference[::-1])
 
 
-def _broadcast(eqn: Equation, inputs: tuple[Atom, ...], definitions: Definitions) -> Rewritten:
-    if eqn.in_avals[0].shape == eqn.out_avals[0].shape:
-        return inputs[0]
-    inner = _defined_by(inputs[0], broadcast_in_dim_p, definitions)
-    if inner is None:
+def _add(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    for one, other in (inputs, inputs[::-1]):
+        if is_number(other, -0.0) or (_is_integer(operation) and is_number(other, 0)):
+            return one
+        negated = walk.operands(other, neg_p)
+        if negated is not None:
+            return walk.emit(sub_p, (one, negated[0]))
+    return _regrouped(walk, operation, inputs)
+
+
+def _sub(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    x, y = inputs
+    if is_number(y, 0.0):
+        return x
+    if is_number(x, -0.0) or (_is_integer(operation) and is_number(x, 0)):
+        return walk.emit(neg_p, (y,))
+    negated = walk.operands(y, neg_p)
+    if negated is not None:
+        return walk.emit(add_p, (x, negated[0]))
+    return Literal(0, operation.out_avals[0].strong) if _is_integer(operation) and x == y else None
+
+
+def _mul(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    for one, other in (inputs, inputs[::-1]):
+        if is_number(other, 1.0):
+            return one
+        if is_number(other, -1.0):
+            return walk.emit(neg_p, (one,))
+        if _is_integer(operation) and is_number(other, 0):
+            return other
+    signless = _without_signs(walk, operation, inputs)
+    return _regrouped(walk, operation, inputs) if signless is None else signless
+
+
+def _div(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    x, y = inputs
+    if is_number(y, 1.0):
+        return x
+    if is_number(y, -1.0):
+        return walk.emit(neg_p, (x,))
+    if type(y) is Literal and _has_exact_reciprocal(y):
+        return walk.emit(mul_p, (x, Literal(1 / y.value, y.aval)))
+    return _without_signs(walk, operation, inputs)
+
+
+def _has_exact_reciprocal(literal: Literal) -> bool:
+    """Whether it is a power of two, in a range in which its reciprocal is normal too."""
+    if literal.dtype.kind != "f" or not np.isfinite(literal.scalar):
+        return False
+    mantissa, exponent = frexp(literal.value)
+    return abs(mantissa) == 0.5 and abs(exponent) < np.finfo(literal.dtype).maxexp - 1
+
+
+def _without_signs(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    """(-x) * (-y) as x * y, and (-x) * 2 as x * -2; the same of quotients."""
+    inner = [walk.operands(atom, neg_p) for atom in inputs]
+    if inner == [None, None] or operation.in_avals[0].dtype.kind == "c":
         return None
-    first, dims = definitions[inputs[0]][0], eqn.params["broadcast_dimensions"]
-    both = tuple([dims[d] for d in first.params["broadcast_dimensions"]])
-    params = {"shape": eqn.params["shape"], "broadcast_dimensions": both}
-    return broadcast_in_dim_p.operation(first.in_avals, params), inner
+    found: list[Atom] = []
+    for atom, negated in zip(inputs, inner, strict=True):
+        if negated is not None:
+            found.append(negated[0])
+        elif type(atom) is Literal and atom.dtype.kind == "f":
+            found.append(Literal(-atom.value, atom.aval))
+        else:
+            return None
+    return walk.emit(operation.primitive, tuple(found))
 
 
-_RULES: dict[Primitive, Callable[[Equation, tuple[Atom, ...], Definitions], Rewritten]] = {
+def _regrouped(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    """(x + 1) + 2 as x + 3, and so of products: of integers, which wrap around alike."""
+    x, y = inputs
+    if not _is_integer(operation) or type(y) is not Literal:
+        return None
+    inner = walk.operands(x, operation.primitive)
+    if inner is None or type(inner[1]) is not Literal:
+        return None
+    return walk.emit(operation.primitive, (inner[0], walk.apply(operation, (inner[1], y))))
+
+
+def _abs(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    inner = walk.operands(inputs[0], neg_p)
+    if inner is not None:
+        return walk.apply(operation, inner)
+    return (
+        inputs[0] if walk.operands(inputs[0], abs_p) is not None and operation.in_avals[0].dtype.kind != "c" else None
+    )
+
+
+def _square(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    if operation.in_avals[0].dtype.kind == "c":
+        return None
+    for primitive in (neg_p, abs_p):
+        inner = walk.operands(inputs[0], primitive)
+        if inner is not None and walk.aval(inner[0]).dtype.kind != "c":
+            return walk.apply(operation, inner)
+    return None
+
+
+def _integer_pow(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    power = operation.params["y"]
+    if power == 0:
+        return Literal(1, operation.out_avals[0].strong)
+    return inputs[0] if power == 1 else None
+
+
+def _guarded_mul(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    guards = operation.params["guards"]
+    for atom, guarding in zip(inputs, guards, strict=True):
+        if guarding and is_splat(atom, np.equal, 0):
+            return Literal(0, _strong(atom))
+    if any([is_splat(atom, np.isfinite) and not guards[place] for place, atom in enumerate(inputs)]):
+        return walk.emit(mul_p, inputs)
+    return None
+
+
+def _guarded_div(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    if is_splat(inputs[0], np.equal, 0):
+        return Literal(0, _strong(inputs[0]))
+    if is_splat(inputs[1], np.isfinite) and not is_splat(inputs[1], np.equal, 0):
+        return walk.emit(div_p, inputs)
+    return None
+
+
+def _strong(literal: Any) -> Aval:
+    return literal.aval.strong
+
+
+ALGEBRA: Rules = {
     neg_p: _neg,
     add_p: _add,
     sub_p: _sub,
     mul_p: _mul,
     div_p: _div,
+    abs_p: _abs,
+    square_p: _square,
+    integer_pow_p: _integer_pow,
     guarded_mul_p: _guarded_mul,
     guarded_div_p: _guarded_div,
-    convert_element_type_p: _convert,
-    reshape_p: _reshape,
-    transpose_p: _transpose,
-    broadcast_in_dim_p: _broadcast,
 }

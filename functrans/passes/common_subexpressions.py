@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from functrans.core.builder import Builder
-from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Jaxpr
+from functrans.core.builder import new_program
+from functrans.core.jaxpr import Atom, Jaxpr, RawEquation, Source
 from functrans.ops.elementwise import add_p, mul_p
 
 __all__ = ["merge_common_subexpressions"]
 
-_COMMUTATIVE = (add_p, mul_p)
+_COMMUTATIVE = frozenset({add_p, mul_p})
 
 
 def merge_common_subexpressions(jaxpr: Jaxpr) -> Jaxpr:
     """The program in which equal operations on equal operands are one equation. Effects are never merged."""
-    builder = Builder(jaxpr.in_avals)
-    env = Environment([-1 - i for i in range(len(jaxpr.in_avals))])
-    seen: dict[Any, range] = {}
+    seen: dict[Any, int] = {}
+    equations: list[RawEquation] = []
+    sources: list[Source] = []
+    atoms: list[Atom] = []
+    first = 0
     for eqn in jaxpr.eqns:
-        inputs = tuple(env.read_all(eqn.inputs))
-        key = eqn.operation, frozenset(inputs) if eqn.primitive in _COMMUTATIVE else inputs
-        outs = None if eqn.operation.effectful else seen.get(key)
-        if outs is None:
-            outs = seen[key] = builder.add(eqn.operation, inputs, eqn.source)
-        env.write(outs)
-    return builder.build(env.read_all(jaxpr.outs))
+        operation, inputs = eqn.operation, eqn.inputs
+        n_outs = len(operation.out_avals)
+        if first != len(atoms):  # some were merged, so the numbers of those behind them have moved
+            inputs = tuple([atoms[x] if type(x) is int and x >= 0 else x for x in inputs])
+        key = operation, frozenset(inputs) if operation.primitive in _COMMUTATIVE else inputs
+        place = first if operation.effectful else seen.setdefault(key, first)
+        if place == first:
+            equations.append((operation, inputs))
+            sources.append(eqn.source)
+            first += n_outs
+        atoms.extend(range(place, place + n_outs))
+    if first == len(atoms):
+        return jaxpr
+    return new_program(
+        jaxpr.in_avals, equations, sources, [atoms[x] if type(x) is int and x >= 0 else x for x in jaxpr.outs]
+    )

@@ -10,7 +10,7 @@ from functrans.core.jaxpr import Atom, Jaxpr, Source, derived, interned
 from functrans.core.primitive import Primitive
 from functrans.ops.calls import call_p
 from functrans.ops.conversion import convert_element_type_p
-from functrans.passes.literals import fold_literals
+from functrans.passes.literals import folded
 
 __all__ = ["inline", "inline_all", "inline_where"]
 
@@ -59,7 +59,7 @@ def _copy_into(
         operands = env.read_all(eqn.inputs)
         if chosen(eqn.primitive):
             env.write(_copy_into(builder, eqn.params["jaxpr"], operands, chosen, eqn.source or source))
-        elif (literal := fold_literals(eqn, operands)) is not None:
+        elif (literal := folded(eqn.operation, operands)) is not None:
             env.write([literal])
         elif eqn.primitive is convert_element_type_p and eqn.in_avals[0].dtype == eqn.out_avals[0].dtype:
             env.write(operands)  # it changed no more than the weakness, which matters to promotion alone

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from functrans.core.jaxpr import Jaxpr, derived, interned
-from functrans.passes.algebra import simplify
 from functrans.passes.common_subexpressions import merge_common_subexpressions
 from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.inline import inline_all
+from functrans.passes.padded_sums import sum_padded_arrays
+from functrans.passes.simplify import simplify, simplify_final
 
 __all__ = ["PASSES", "finalize", "stages", "tidied"]
 
-PASSES = (inline_all, simplify, merge_common_subexpressions, eliminate_dead_code)
+PASSES = (
+    inline_all,
+    simplify_final,
+    merge_common_subexpressions,
+    sum_padded_arrays,
+    eliminate_dead_code,
+)
 """In the order in which they run. Every pass keeps the bits of the results."""
 
 

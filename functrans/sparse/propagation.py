@@ -16,7 +16,7 @@ import numpy as np
 
 from functrans.core.aval import Aval
 from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Equation, Jaxpr
+from functrans.core.jaxpr import Equation, Jaxpr, derived
 from functrans.core.recording import UNKNOWN
 from functrans.ops.calls import transposed_p
 from functrans.ops.checkpoint import rematerialized_p
@@ -42,7 +42,8 @@ from functrans.ops.shape import (
 )
 from functrans.ops.slicing import pad_p, slice_p
 from functrans.ops.windows import gathering, window_sizes
-from functrans.passes.pipeline import finalize
+from functrans.passes.inline import inline_all
+from functrans.passes.pipeline import tidied
 from functrans.sparse.dependence import MOST_ENTRIES, Dependence, everything, identity, nothing, union_of
 from functrans.sparse.loading import scipy_sparse
 
@@ -68,7 +69,7 @@ def propagate(jaxpr: Jaxpr, given: Sequence[Dependence | None], known: Sequence[
         known: the values of the inputs that count as known, else `UNKNOWN`.
         n: the number of tangents.
     """
-    jaxpr = finalize(jaxpr)
+    jaxpr = derived(jaxpr, "inlined and tidied", lambda: tidied(inline_all(jaxpr)))
     env, values = Environment(given), Environment(known)
     for eqn in jaxpr.eqns:
         operands = [env.read(x) if type(x) is int else None for x in eqn.inputs]

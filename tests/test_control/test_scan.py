@@ -8,7 +8,7 @@ import pytest
 
 import functrans as ft
 from functrans import lax
-from functrans.control.scan_bodies import has_guards, joined_pads
+from functrans.control.scan_bodies import has_guards
 from functrans.control.scan_plan import make_plan
 from functrans.core.jaxpr import cached_equations
 from functrans.test_util import check_grads
@@ -346,26 +346,6 @@ def test_cotangents_of_weights_are_summed_up_after_the_loop():
     plan = make_plan(params["jaxpr"], params["n_consts"], params["n_carry"], params["length"])
     assert len(plan.carry) == 1
     assert len(plan.summed) == 3
-
-
-def test_cotangents_of_slices_are_joined():
-    def f(z):
-        return np.sum(np.sin(z[:, 1:3]) * z[:, 3:5])
-
-    program = ft.make_jaxpr(ft.grad(f))(np.ones((2, 6))).jaxpr
-    joined = joined_pads(program)
-    names = [eqn.primitive.name for eqn in joined.eqns]
-    assert "pad" not in names
-    assert names.count("concatenate") == 1
-    (actual,), (expected,) = (
-        lax_run(joined, XS[0, :, :1] + np.ones((2, 6))),
-        lax_run(program, XS[0, :, :1] + np.ones((2, 6))),
-    )
-    np.testing.assert_array_equal(actual, expected)
-
-
-def lax_run(jaxpr, *args):
-    return ft.backends.running.run(jaxpr, list(args))
 
 
 # --------------------------------------------------------------------------------------------------------------------
