@@ -8,11 +8,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from functrans.forking import fork_safe_lock
+
 __all__ = ["Config", "config", "debug_infs", "debug_key_reuse", "debug_nans"]
 
 
 _jit_disabled: ContextVar[bool | None] = ContextVar("jit_disabled", default=None)
 """What `functrans.disable_jit()` says in this thread; None where it is not in use."""
+
+_lock = fork_safe_lock()
 
 
 @dataclass
@@ -52,6 +56,12 @@ class Config:
     checks_values: bool = field(default=False, init=False, repr=False)
     """Whether one of the two is on; follows them."""
 
+    state: object = field(default=None, init=False, repr=False)
+    """What the way of a call to its program depends on: the same object as long as no setting, and no class of pytrees,
+    has changed. None while a setting is on for which the call must be looked at."""
+
+    _states: dict[bool, object] = field(default_factory=dict, init=False, repr=False)
+
     _disable_jit: bool = field(default=False, init=False, repr=False)
     _disabling: list[bool] = field(default_factory=list, init=False, repr=False)
     """An element for each thread's block that says whether."""
@@ -73,12 +83,29 @@ class Config:
     def jit_disabled(self, disable: bool) -> Iterator[None]:
         """Within it, and in this thread (or asynchronous task) alone, `disable_jit` is as given."""
         self._disabling.append(True)  # atomic, as adding to a number is not
+        self._find_state()
         token = _jit_disabled.set(bool(disable))
         try:
             yield
         finally:
             _jit_disabled.reset(token)
             self._disabling.pop()
+            self._find_state()
+
+    def changed(self) -> None:
+        """Something has changed on which the way of a call to its program depends."""
+        with _lock:
+            self._states.clear()
+            self._find_state()
+
+    def _find_state(self) -> None:
+        with _lock:
+            looks = self.checks_values or self.debug_key_reuse or self._disable_jit or self._disabling
+            state = None if looks else self._states.setdefault(self.nan_safe_gradients, object())
+            super().__setattr__("state", state)
+
+    def __post_init__(self) -> None:
+        self._find_state()
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -86,6 +113,8 @@ class Config:
             super().__setattr__(
                 "checks_values", getattr(self, "debug_nans", False) or getattr(self, "debug_infs", False)
             )
+        if "state" in self.__dict__:
+            self._find_state()
 
 
 config = Config()

@@ -114,7 +114,7 @@ def _warn(arguments: Arguments, inputs: Sequence[int]) -> None:
         warnings.warn_explicit(message, UserWarning, frame.f_code.co_filename, frame.f_lineno)
 
 
-def run_donated(jaxpr: Jaxpr, values: Sequence[Any], pairs: Pairs) -> list[Any]:
+def run_donated(jaxpr: Jaxpr, pairs: Pairs, *values: Any) -> list[Any]:
     """The outputs of a program on arrays; those of `pairs` are in the donated arrays, where nobody else sees these.
 
     If an error is raised, nothing was written to.
@@ -128,8 +128,6 @@ def run_donated(jaxpr: Jaxpr, values: Sequence[Any], pairs: Pairs) -> list[Any]:
 
 def _unseen(values: Sequence[Any], pairs: Pairs) -> Pairs:
     """The pairs of which the input can be written to, without anybody seeing it."""
-    if not pairs:
-        return ()
     uses, foreign = _uses_of_memory(values)
     return tuple([pair for pair in pairs if _is_unseen(values[pair[0]], uses, foreign)])
 

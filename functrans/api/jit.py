@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from operator import index
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -13,20 +14,23 @@ import numpy as np
 from functrans.api.arguments import Arguments, array_outputs, name_of, record
 from functrans.api.donation import Pairs, donated_pairs, run_donated
 from functrans.api.execution import record_equations, recording_of, strengthened
+from functrans.api.guards import MISS, guard_for
 from functrans.api.retracing import Retraces
 from functrans.api.signatures import signature_of
 from functrans.api.static_arguments import declared_parameters, flatten_dynamic
 from functrans.api.transformed import Transformed
+from functrans.backends.running import compiled
 from functrans.caching import clear_kept
 from functrans.config import config
 from functrans.control.jit import bind_jit
 from functrans.core.axis_names import axes_are_bound, bound_axes
 from functrans.core.effects import is_effectful, without_unused_effects
-from functrans.core.jaxpr import Jaxpr, clear_programs
+from functrans.core.jaxpr import Jaxpr, axis_names_in, clear_programs
 from functrans.core.key_reuse import use_keys_of
 from functrans.core.params import fingerprint
-from functrans.core.recording import UNKNOWN
+from functrans.core.recording import UNKNOWN, staging_open
 from functrans.core.tracer import Tracer
+from functrans.errors import hide_frames
 from functrans.forking import fork_safe_lock
 from functrans.passes.inline import inline as inlined
 from functrans.tree import TreeDef, unflatten
@@ -35,6 +39,9 @@ __all__ = ["clear_caches", "disable_jit", "jit", "jitted_functions"]
 
 PROGRAMS_MAX = 1024
 """How many programs a jitted function keeps, for different shapes and static arguments."""
+
+_GUARDS_MAX = 4
+"""How many guards a jitted function keeps."""
 
 _lock = fork_safe_lock()
 _jitted: WeakSet[Jitted] = WeakSet()
@@ -106,15 +113,41 @@ def _names(option: str, given: Any) -> tuple[str, ...]:
     return names
 
 
-class _Program(NamedTuple):
-    """A recorded function."""
+class _Program:
+    """A recorded function.
 
-    jaxpr: Jaxpr
-    consts: list[Any]
-    """What it captured."""
-    out_tree: TreeDef
-    donated: Pairs
-    """The inputs that give their memory to outputs."""
+    Args:
+        jaxpr: its program.
+        consts: what it captured, the values of the program's last inputs.
+        out_tree: the structure of the results.
+        donated: the inputs that give their memory to outputs.
+        reusable: whether it holds for other calls too: not so if it has to do with a tracer of another recording.
+    """
+
+    def __init__(self, jaxpr: Jaxpr, consts: list[Any], out_tree: TreeDef, donated: Pairs, reusable: bool) -> None:
+        self.jaxpr = jaxpr
+        self.consts = consts
+        self.out_tree = out_tree
+        self.donated = donated
+        self.reusable = reusable
+        self.is_guardable = reusable and not is_effectful(jaxpr) and not axis_names_in(jaxpr)
+        """Whether it is simply run, wherever its inputs are arrays and no recording takes all."""
+        self.long_ways = 0
+        """How many calls have come to it the long way."""
+
+    def runner(self) -> Callable[..., Sequence[Any]]:
+        """The function of arrays, one for each input, that gives the outputs."""
+        return partial(run_donated, self.jaxpr, self.donated) if self.donated else compiled(self.jaxpr)
+
+
+_Guard = Callable[[tuple[Any, ...], dict[str, Any]], Any]
+
+
+class _Guards(NamedTuple):
+    """The short ways of the latest calls, the last one first, and the state of the settings for which they hold."""
+
+    state: object
+    guards: tuple[_Guard, ...]
 
 
 class Jitted(Transformed):
@@ -135,20 +168,39 @@ class Jitted(Transformed):
                 "program, and has no memory to give"
             )
         self._programs: dict[Any, _Program] = {}
+        self._short_ways = _no_guards()
         self.retraces = Retraces(fun)
         with _lock:
             _jitted.add(self)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            short_ways = self._short_ways
+            state, guards = short_ways
+            if state is config.state and not staging_open() and not axes_are_bound():
+                for guard in guards:
+                    out = guard(args, kwargs)
+                    if out is not MISS:
+                        if guard is not guards[0]:
+                            self._replace(short_ways, state, guard)
+                        return out
+            return self.call(args, kwargs)
+        except Exception as error:
+            raise hide_frames(error)  # noqa: B904  (it is the same error)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Transform and run."""
         if config.disable_jit:
             return self.fun(*args, **kwargs)
+        short_ways, state = self._short_ways, config.state
         arguments, static = flatten_dynamic(self.fun, args, kwargs, self._static)
         program = self._program(arguments, static)
         values = [*arguments.values, *program.consts]
         recording = recording_of(program.jaxpr, values)
         if recording is None:
-            outs: Sequence[Any] = run_donated(program.jaxpr, values, program.donated)
+            outs = program.runner()(*values)
+            if program.is_guardable:
+                self._learn(short_ways, state, program, args, kwargs)
         elif self.options["inline"] or (not recording.staging and is_effectful(without_unused_effects(program.jaxpr))):
             outs = strengthened(record_equations(recording, program.jaxpr, values))
         else:
@@ -160,10 +212,31 @@ class Jitted(Transformed):
         """How many programs are kept for it."""
         return len(self._programs)
 
+    def _learn(
+        self, before: _Guards, state: object, program: _Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Make a guard for calls like this one, if it seems worth it: at the second, fourth, eighth ... call that comes
+        to its program the long way. So a function that is called in many ways does not make one at each call.
+        """
+        program.long_ways = n = program.long_ways + 1
+        if n == 1 or n & (n - 1) or state is None or axes_are_bound():
+            return
+        guard = guard_for(args, kwargs, self._static, program.runner(), program.consts, program.out_tree)
+        if guard is not None:
+            self._replace(before, state, guard)
+
+    def _replace(self, before: _Guards, state: object, first: _Guard) -> None:
+        """Put a guard first, unless something has changed since its call began: all may have been forgotten."""
+        others = [guard for guard in before.guards if guard is not first] if before.state is state else []
+        with _lock:
+            if self._short_ways is before and config.state is state:
+                self._short_ways = _Guards(state, (first, *others[: _GUARDS_MAX - 1]))
+
     def clear_cache(self) -> None:
         """Forget all programs that were recorded."""
         with _lock:
             self._programs.clear()
+            self._short_ways = _no_guards()
         self.retraces.clear()
 
     def _program(self, arguments: Arguments, static: tuple[Any, ...]) -> _Program:
@@ -174,9 +247,9 @@ class Jitted(Transformed):
             key = (*key, bound_axes())
         program = self._programs.get(key)
         if program is None:
-            program, reusable = self._record(arguments, static)
-            self.retraces.add(signature_of(self.fun, arguments, static), reusable)
-            return self._keep(key, program) if reusable else program
+            program = self._record(arguments, static)
+            self.retraces.add(signature_of(self.fun, arguments, static), program.reusable)
+            return self._keep(key, program) if program.reusable else program
         if config.debug_key_reuse:
             use_keys_of(program.jaxpr, [*arguments.values, *program.consts], self.name)
         # The order of use matters only to a table that may be full soon; else looking up takes no lock.
@@ -191,8 +264,7 @@ class Jitted(Transformed):
                 del self._programs[next(iter(self._programs))]
         return program
 
-    def _record(self, arguments: Arguments, static: tuple[Any, ...]) -> tuple[_Program, bool]:
-        """The program, and whether it holds for other calls too: not so if it has to do with a tracer of another."""
+    def _record(self, arguments: Arguments, static: tuple[Any, ...]) -> _Program:
         unknown = [UNKNOWN] * len(arguments.avals)
         recorded = record(arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True)
         captured = recorded.values[len(unknown) :]
@@ -200,7 +272,7 @@ class Jitted(Transformed):
         reusable = not recorded.reads_values and not any([type(x) is Tracer for x in consts])
         jaxpr = inlined(recorded.jaxpr)
         donated = donated_pairs(arguments, static, self._donated, jaxpr) if any(self._donated) else ()
-        return _Program(jaxpr, consts, recorded.rest, donated), reusable
+        return _Program(jaxpr, consts, recorded.rest, donated, reusable)
 
     def _fingerprint(self, static: tuple[Any, ...], arguments: Arguments) -> Any:
         leaves = [] if arguments.places is None else arguments.static_leaves()
@@ -215,6 +287,11 @@ class Jitted(Transformed):
                     "or do not declare it static."
                 ) from None
         return fingerprint(static), fingerprint(leaves), places
+
+
+def _no_guards() -> _Guards:
+    """No guards; a new object, by which those that are about to add one see that all was forgotten."""
+    return _Guards(object(), ())
 
 
 @contextmanager

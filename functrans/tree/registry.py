@@ -12,6 +12,8 @@ import functools
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from functrans.config import config
+
 Class = TypeVar("Class", bound="type[Any]")
 KeyPath = tuple[Any, ...]
 
@@ -162,6 +164,15 @@ def kind_of(node_type: type[Any]) -> NodeKind | None:
     return kind
 
 
+def is_namedtuple(node_type: type[Any]) -> bool:
+    """Whether instances of a class are taken apart as named tuples are: its fields are the children.
+
+    >>> is_namedtuple(tuple)
+    False
+    """
+    return kind_of(node_type) is _NAMEDTUPLE
+
+
 def _register(node_type: type[Any], kind: NodeKind) -> None:
     if not isinstance(node_type, type):
         raise TypeError(f"only a class can be registered as a pytree node, not {node_type!r}")
@@ -169,6 +180,7 @@ def _register(node_type: type[Any], kind: NodeKind) -> None:
         raise ValueError(f"{node_type.__module__}.{node_type.__qualname__} is already registered as a pytree node")
     _kinds[node_type] = kind
     leaf_types.discard(node_type)
+    config.changed()
 
 
 def _positions(data: Any, arity: int) -> Sequence[Any]:
