@@ -15,14 +15,14 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from digit_data import add_data_option, load, minibatches, one_hot
+from digit_data import add_data_option, load
 from graph_of_nodes import evaluate, in_order, named
 from sklearn.datasets import load_wine
 from sklearn.metrics import ConfusionMatrixDisplay, classification_report, confusion_matrix
 from tqdm import trange
 
 import functrans as ft
-from functrans import nn, optim
+from functrans import data, nn, optim
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -72,8 +72,9 @@ SHARED = {
 }
 
 
-def quarters(x, side):
-    """Four sub-arrays of each image, as rows of an axis of their own."""
+def quarters(x):
+    """Four sub-arrays of each square image, as rows of an axis of their own."""
+    side = round(x.shape[-1] ** 0.5)
     half = side // 2
     parts = x.reshape(-1, 2, half, 2, side - half).transpose(0, 1, 3, 2, 4)
     return parts.reshape(len(x), 4, -1)
@@ -82,19 +83,22 @@ def quarters(x, side):
 # Training
 
 
-def train(network, params, x, y, *, optimizer, epochs, batch, rng, name):
-    """Mini-batches through any optimiser; the cost of the graph after each epoch."""
+def train(network, params, x, y, *, optimizer, epochs, batch, key, name):
+    """Mini-batches through any optimiser; the parameters, and the cost of the graph after each epoch."""
 
     def cost(params, x, y):
         return evaluate(network, {**params, "x": x, "y": y}, "cost")
 
+    @ft.jit
+    def step(params, state, x, y):
+        updates, state = optimizer.update(ft.grad(cost)(params, x, y), state, params)
+        return optim.apply_updates(params, updates), state
+
     state, costs = optimizer.init(params), []
     progress = trange(epochs, desc=name, unit="epoch")
-    for _ in progress:
-        for rows in minibatches(len(x), batch, rng):
-            grads = ft.grad(cost)(params, x[rows], y[rows])
-            updates, state = optimizer.update(grads, state, params)
-            params = optim.apply_updates(params, updates)
+    for _, batches in zip(progress, data.epochs(key, (x, y), batch), strict=False):
+        for some_x, some_y in batches:
+            params, state = step(params, state, some_x, some_y)
         costs.append(float(cost(params, x, y)))
         progress.set_postfix(cost=f"{costs[-1]:.4f}")
     return params, costs
@@ -104,18 +108,18 @@ def classify(network, params, x):
     return np.argmax(evaluate(network, {**params, "x": x}, "p"), axis=-1)
 
 
-def initial(rng, **shapes):
-    """Weights by He's rule, zero biases."""
-    return {
-        name: np.zeros(shape) if name.startswith("b") else rng.normal(size=shape) * (2 / shape[0]) ** 0.5
-        for name, shape in shapes.items()
-    }
+def dense_params(key, **shapes):
+    """Weights by He's rule, with a bias of zeros for each: `w2` has `b2`."""
+    keys, he_normal = ft.random.split(key, len(shapes)), nn.initializers.he_normal()
+    weights = {name: he_normal(k, shape) for k, (name, shape) in zip(keys, shapes.items(), strict=True)}
+    return weights | {name.replace("w", "b"): np.zeros(shape[1]) for name, shape in shapes.items()}
 
 
-def regress_wines(epochs, rng):
-    """Softmax regression by each optimiser of the article: its accuracy."""
-    data = load_wine()
-    x = data.data[:, :10]
+def regress_wines(epochs, key):
+    """Softmax regression by each optimiser of the article, which accumulates the gradients of 32 single examples for
+    each of its steps: the accuracies."""
+    wine = load_wine()
+    x, y = wine.data[:, :10], nn.one_hot(wine.target, 3)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     optimizers = {
         "gradient descent": optim.sgd(0.5),
@@ -125,22 +129,21 @@ def regress_wines(epochs, rng):
     found = {}
     for name, optimizer in optimizers.items():
         params = {"w": np.zeros((10, 3)), "b": np.zeros(3)}
-        y = one_hot(data.target, 3)
-        params, _ = train(REGRESSION, params, x, y, optimizer=optimizer, epochs=epochs, batch=32, rng=rng, name=name)
-        found[name] = float(np.mean(classify(REGRESSION, params, x) == data.target))
+        settings = {"optimizer": optim.MultiSteps(optimizer, 32), "epochs": epochs, "batch": 1}
+        params, _ = train(REGRESSION, params, x, y, **settings, key=key, name=name)
+        found[name] = float(np.mean(classify(REGRESSION, params, x) == wine.target))
     return found
 
 
-def tell_zeros_from_ones(digits, epochs, rng):
+def tell_zeros_from_ones(digits, epochs, key):
     """The network with shared weights on the digits 0 and 1: its accuracy on the test set, and its parameters."""
     x, y, x_test, y_test = digits
-    (x, y), (x_test, y_test) = [(quarters(x[y < 2], digits.side), y[y < 2]) for x, y in ((x, y), (x_test, y_test))]
-    params = initial(rng, w=(x.shape[2],), w2=(4, 2), b2=(2,))
-    params["b"] = np.full((), 2.0)  # the only filter must not begin below the bend of the ReLU
-    optimizer = optim.adam(0.01, b1=0.9, b2=0.99)
-    params, _ = train(
-        SHARED, params, x, one_hot(y, 2), optimizer=optimizer, epochs=epochs, batch=32, rng=rng, name="shared weights"
-    )
+    (x, y), (x_test, y_test) = [(quarters(x[y < 2]), y[y < 2]) for x, y in ((x, y), (x_test, y_test))]
+    init_key, train_key = ft.random.split(key)
+    params = dense_params(init_key, w=(x.shape[2], 1), w2=(4, 2))
+    params |= {"w": params["w"][:, 0], "b": np.full((), 2.0)}  # the one filter begins above the bend of the ReLU
+    settings = {"optimizer": optim.adam(0.01, b1=0.9, b2=0.99), "epochs": epochs, "batch": 32}
+    params, _ = train(SHARED, params, x, nn.one_hot(y, 2), **settings, key=train_key, name="shared weights")
     return float(np.mean(classify(SHARED, params, x_test) == y_test)), params
 
 
@@ -167,37 +170,40 @@ def show_jacobians(params, x, y):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_option(parser)
-    parser.add_argument("--epochs", type=int, help="of the perceptron (6 with MNIST as in the article, else 60)")
+    parser.add_argument("--epochs", type=int, help="of the perceptron: 6 with MNIST as in the article, else 20")
     parser.add_argument("--small-epochs", type=int, default=60, help="of the two small networks")
     parser.add_argument("--hidden", type=int, default=90, help="units of the hidden layer")
     parser.add_argument("--batch", type=int, default=32, help="digits in a mini-batch")
-    parser.add_argument("--rate", type=float, help="of Adam (0.01 with MNIST as in the article, else 0.003)")
+    parser.add_argument("--rate", type=float, default=0.01, help="of Adam; it falls to zero in the last epoch")
     parser.add_argument("--seed", type=int, default=0, help="of the split, the weights and the batches")
     parser.add_argument("--out", type=Path, default=Path("jacobians_of_a_graph.png"), help="where to save the picture")
     parser.add_argument("--graph", type=Path, default=Path("shared_weights.svg"), help="where to save the drawn graph")
     options = parser.parse_args(argv)
-    epochs = options.epochs or (6 if options.data else 60)
-    rate = options.rate or (0.01 if options.data else 0.003)
+    usual = 6 if options.data else 20
+    epochs = usual if options.epochs is None else options.epochs
 
-    rng = np.random.default_rng(options.seed)
-    digits = load(options.data, rng)
-    wines = regress_wines(options.small_epochs, rng)
+    digits = load(options.data, options.seed)
+    wine_key, shared_key, init_key, train_key = ft.random.split(ft.random.key(options.seed), 4)
+    wines = regress_wines(options.small_epochs, wine_key)
     print(
         "softmax regression of wines, training accuracy:",
         ", ".join(f"{name} {part:.1%}" for name, part in wines.items()),
     )
 
-    shared, shared_params = tell_zeros_from_ones(digits, options.small_epochs, rng)
+    shared, shared_params = tell_zeros_from_ones(digits, options.small_epochs, shared_key)
     print(f"shared weights, 0 or 1: test accuracy {shared:.2%}")
-    values = {**shared_params, "x": quarters(digits.x[:1], digits.side)[0], "y": one_hot(digits.y[0] % 2, 2)}
+    values = {**shared_params, "x": quarters(digits.x[:1])[0], "y": nn.one_hot(digits.y[0] % 2, 2)}
     ft.draw(lambda **values: evaluate(named(SHARED), values, "cost"), **values, depth=0).save(options.graph, dpi=90)
 
     n, h = digits.x.shape[1], options.hidden
-    params = initial(rng, w1=(n, h), b1=(h,), w2=(h, 10), b2=(10,))
+    params = dense_params(init_key, w1=(n, h), w2=(h, 10))
     print(f"perceptron {n}-{h}-10, nodes: {' '.join(in_order(PERCEPTRON))}")
-    show_jacobians(params, digits.x[0], one_hot(digits.y[0]))
+    show_jacobians(params, digits.x[0], nn.one_hot(digits.y[0], 10))
+    rate = optim.cosine_decay_schedule(options.rate, max(1, epochs * -(-len(digits.x) // options.batch)))
     settings = {"optimizer": optim.adam(rate, b1=0.9, b2=0.99), "epochs": epochs, "batch": options.batch}
-    params, costs = train(PERCEPTRON, params, digits.x, one_hot(digits.y), **settings, rng=rng, name="perceptron")
+    params, costs = train(
+        PERCEPTRON, params, digits.x, nn.one_hot(digits.y, 10), **settings, key=train_key, name="perceptron"
+    )
     read = classify(PERCEPTRON, params, digits.x_test)
     matrix = confusion_matrix(digits.y_test, read)
     print(classification_report(digits.y_test, read, digits=3))

@@ -3,7 +3,7 @@
     python examples/static_and_dynamic.py
 
 trains a fully connected network and a convolutional one (images 32 x 32 x 3, random as in the article) in both ways.
-The static way records the whole training as one program: the loop, the branch and the update of the weights are
+The static way records the whole training as one program: the loop (a fold), the branch and the update of the weights are
 operations of it. The dynamic way runs Python's own loop and `if`. The picture has the losses, `--graph` is the program.
 """
 
@@ -47,11 +47,16 @@ NETWORKS = {
 }
 
 
-def xavier(rng, shape):
-    """Uniform numbers whose variance is 2 / (fan in + fan out) (Glorot and Bengio 2010)."""
-    window = int(np.prod(shape[:-2]))
-    limit = (6 / (window * (shape[-2] + shape[-1]))) ** 0.5
-    return rng.uniform(-limit, limit, size=shape)
+def initial_weights(key, shapes):
+    """Xavier Glorot's: uniform, of variance 2 / (fan in + fan out)."""
+    keys = ft.random.split(key, len(shapes))
+    return [nn.initializers.glorot_uniform()(k, shape) for k, shape in zip(keys, shapes, strict=True)]
+
+
+def random_batch(key, size):
+    """Images and targets, random as the article's."""
+    x_key, y_key = ft.random.split(key)
+    return ft.random.normal(x_key, (size, 32, 32, 3)), ft.random.normal(y_key, (size, 10))
 
 
 def loss_of(network):
@@ -133,15 +138,28 @@ def train_dynamic(network, weights, x, y, steps, rate, limit):
 
 def count(program):
     """How many operations a program has, those inside of its loops and branches too."""
-    inner = [p for eqn in program.eqns for value in eqn.params.values() for p in ft.core.jaxprs_in(value)]
-    return len(program.eqns) + sum(map(count, inner))
+    return len(program.eqns) + sum(count(inner) for eqn in program.eqns for inner in bodies(eqn))
 
 
-def compare(name, steps, batch, rate, limit, rng):
-    """Train a network in both ways from the same weights; what each gave, and the longest time that each took."""
+def bodies(eqn):
+    """The programs inside of an operation: the body of a loop, the branches of a `cond`."""
+    return [inner for value in eqn.params.values() for inner in ft.core.jaxprs_in(value)]
+
+
+def outline(program, indent="  "):
+    """The loops and branches of a program, and how many other operations are in each."""
+    nodes = [eqn for eqn in program.eqns if eqn.primitive.name in ("scan", "cond", "while")]
+    for eqn in nodes:
+        print(f"{indent}{eqn.primitive.name} around {sum(map(count, bodies(eqn)))} operations")
+        for inner in bodies(eqn):
+            outline(inner, indent + "  ")
+
+
+def compare(name, steps, batch, rate, limit, key):
+    """Train a network in both ways from the same weights; what each gave, and the time that each took."""
     network, shapes = NETWORKS[name]
-    weights = [xavier(rng, shape) for shape in shapes]
-    x, y = rng.normal(size=(batch, 32, 32, 3)), rng.normal(size=(batch, 10))
+    weights_key, batch_key = ft.random.split(key)
+    weights, (x, y) = initial_weights(weights_key, shapes), random_batch(batch_key, batch)
     start = time.perf_counter()
     dynamic_weights, dynamic = train_dynamic(network, weights, x, y, steps, rate, limit)
     middle = time.perf_counter()
@@ -150,24 +168,27 @@ def compare(name, steps, batch, rate, limit, rng):
     difference = max(np.max(np.abs(a - b)) for a, b in zip(static_weights, dynamic_weights, strict=True))
     print(f"{name}: loss {dynamic[0]:.4f} -> {dynamic[-1]:.4f} in {steps} steps")
     print(f"  static: one program of {count(closed)} operations, {end - middle:.2f} s; dynamic: {middle - start:.2f} s")
+    outline(closed, indent="    ")
     print(f"  greatest difference of a weight: {difference:.1e}")
     return {"static": static, "dynamic": dynamic, "difference": float(difference), "program": closed}
 
 
-def show_graph(batch, rng):
-    """The static graph of the first network: printed, run for some of its nodes, and differentiated as a program."""
-    network, shapes = NETWORKS["two_layer_fc"]
-    weights, x, y = [xavier(rng, s) for s in shapes], rng.normal(size=(batch, 32, 32, 3)), rng.normal(size=(batch, 10))
-    closed, run = program(loss_of(network), weights, x, y)
+def show_graph(batch, key):
+    """The static graph of the first network: printed, differentiated as a program, and run for some of its nodes."""
+    network, sizes = NETWORKS["two_layer_fc"]
+    weights_key, *batch_keys = ft.random.split(key, 3)
+    weights, batches = initial_weights(weights_key, sizes), [random_batch(k, batch) for k in batch_keys]
+    closed, run = program(loss_of(network), weights, *batches[0])
     print("The program of the loss, made from shapes:")
     print(closed)
-    print("run on two batches:", *[f"{run(weights, images, y)[0]:.6f}" for images in (x, -x)])
-    gradient, _ = program(ft.grad(lambda weights, x, y: run(weights, x, y)[0]), weights, x, y)
+    print("run on two batches:", *[f"{run(weights, x, y)[0]:.6f}" for x, y in batches])
+    gradient, _ = program(ft.grad(lambda weights, x, y: run(weights, x, y)[0]), weights, *batches[0])
     print(f"its gradient with respect to [w1, w2], a program too, has {count(gradient)} operations:")
     print(gradient)
-    for wanted in (("loss",), ("loss", "updated")):
-        asked, _ = program(lambda *a, wanted=wanted: {name: nodes(network)(*a)[name] for name in wanted}, weights, x, y)
-        print(f"asked for {' and '.join(wanted)}: {count(finalize(asked.jaxpr))} operations are run")
+    for wanted in (("loss",), ("loss", "scores"), ("gradients", "loss"), ("loss", "updated")):
+        asked, run = program(lambda *a, wanted=wanted: [nodes(network)(*a)[name] for name in wanted], weights, *batches[0])
+        shapes = ", ".join(str(np.shape(x)) for x in run(weights, *batches[0]))
+        print(f"asked for {' and '.join(wanted)}: {count(finalize(asked.jaxpr))} operations are run, results {shapes}")
     return closed
 
 
@@ -194,12 +215,12 @@ def main(argv=None):
     parser.add_argument("--graph", type=Path, help="where to save a drawing of the static program, if anywhere")
     options = parser.parse_args(argv)
 
-    rng = np.random.default_rng(options.seed)
-    closed = show_graph(options.batch, rng)
+    graph_key, *keys = ft.random.split(ft.random.key(options.seed), 1 + len(options.networks))
+    closed = show_graph(options.batch, graph_key)
     if options.graph:
         ft.draw(closed).save(options.graph, dpi=90)
     settings = {name: getattr(options, name) for name in ("steps", "batch", "rate", "limit")}
-    found = {name: compare(name, **settings, rng=rng) for name in options.networks}
+    found = {name: compare(name, **settings, key=key) for name, key in zip(options.networks, keys, strict=True)}
     save_picture(options.out, found)
     print(f"picture in {options.out}")
     return found
