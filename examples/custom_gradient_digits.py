@@ -2,9 +2,9 @@
 
     python examples/custom_gradient_digits.py
 
-trains a perceptron 784-150-10 on digits. `softmax_loss(step, x, y)` says itself what its gradient is, softmax(x) - y and
-none for the other arguments, and prints the accuracy of the batch every 500 steps: nothing is compiled, so values are
-there. The picture has the loss and the accuracies.
+trains a perceptron 784-150-10 on digits. `softmax_loss(step, x, y)` says itself what its gradient is, softmax(x) - y
+and none for the other arguments, and prints the accuracy of the batch every 500 steps: nothing is compiled, so values
+are there. The picture has the loss and the accuracies.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python examples/forward_by_hand_digits.py
 
-trains a perceptron 784-256-128-10 on digits by plain gradient descent. The step is a pure function, and still updates the
-parameters in place: it is jitted with its parameters donated. It prints the loss every 100 steps and saves the curve of
-the loss over the epochs.
+trains a perceptron 784-256-128-10 on digits by plain gradient descent. The step is a pure function and still updates
+the parameters in place: it is jitted with its parameters donated. It prints the loss every 100 steps and saves the
+curve of the loss over the epochs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def loss_fn(params, x, labels):
     return np.mean((nn.one_hot(labels, 10) - forward(params, x)) ** 2)
 
 
-@ft.jit
+@ft.jit(donate_argnums=0)
 def descend(params, x, labels, rate):
     """A step of gradient descent: the loss before it, and the new parameters, in the memory of the old ones."""
     loss, grads = ft.value_and_grad(loss_fn)(params, x, labels)
@@ -89,7 +89,8 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=Path("forward_by_hand_digits.png"), help="where to save the curve")
     options = parser.parse_args(argv)
     usual = {"epochs": 20, "batch": 200, "rate": 0.001} if options.data else {"epochs": 100, "batch": 50, "rate": 0.1}
-    settings = {name: value if getattr(options, name) is None else getattr(options, name) for name, value in usual.items()}
+    settings = {name: getattr(options, name) for name in usual}
+    settings = {name: usual[name] if value is None else value for name, value in settings.items()}
 
     digits = load(options.data, options.seed)
     init_key, train_key = ft.random.split(ft.random.key(options.seed))

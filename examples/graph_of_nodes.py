@@ -3,13 +3,15 @@
     python examples/graph_of_nodes.py
 
 The nodes (linear, sigmoid, tanh, mse) are functions with their own derivative rules. A network is a dict that says
-which node reads which others, in any order; Kahn's topological sort puts them in order, and `grad` does the rest. The
+which node reads which others, in any order; Kahn's topological sort puts them in order, and `grad` does the rest. Since
+nothing is kept in objects, the training is a function too, to be mapped over learning rates and differentiated. The
 picture has the output and the weights over the epochs.
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -143,6 +145,11 @@ def train(params, x, y, *, epochs, rate):
     return history
 
 
+def error_after(rate, params, x, y, epochs):
+    """The squared error that a training with a learning rate ends with."""
+    return np.sum((train(params, x, y, epochs=epochs, rate=rate)[-1]["out"] - y) ** 2)
+
+
 def save_picture(path, history, y):
     figure, axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained")
     panels = {
@@ -152,7 +159,7 @@ def save_picture(path, history, y):
     }
     for cell, (title, rows) in zip(axes, panels.items(), strict=True):
         image = cell.imshow(np.array(rows), aspect="auto", cmap="RdBu" if "output" in title else "viridis")
-        cell.set(title=title, xlabel="element", ylabel="epoch")
+        cell.set(title=title, xlabel="element", ylabel="epoch", xticks=range(len(rows[0])))
         figure.colorbar(image, ax=cell)
     figure.savefig(path, dpi=80)
     plt.close(figure)
@@ -175,6 +182,11 @@ def main(argv=None):
         error = float(np.sum((step["out"] - y) ** 2))
         print(f"epoch {epoch:3}   output {np.array2string(step['out'][0], precision=4)}   squared error {error:.4f}")
     print("the article: the output moves from about [0.72, -0.88] towards [-0.85, 0.75]")
+    after = partial(error_after, params=params, x=x, y=y, epochs=options.epochs)
+    rates = options.rate * np.array([0.5, 1.0, 2.0])
+    print("the training is a function as well: errors for learning rates", end=" ")
+    print(", ".join(f"{rate:g}: {error:.4f}" for rate, error in zip(rates, ft.vmap(after)(rates), strict=True)))
+    print(f"and the derivative of the error by the learning rate: {ft.grad(after)(options.rate):.4f}")
     save_picture(options.out, history, y)
     if options.graph:
         values = {**params, "x": x, "y": y}

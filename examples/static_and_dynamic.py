@@ -3,14 +3,16 @@
     python examples/static_and_dynamic.py
 
 trains a fully connected network and a convolutional one (images 32 x 32 x 3, random as in the article) in both ways.
-The static way records the whole training as one program: the loop (a fold), the branch and the update of the weights are
-operations of it. The dynamic way runs Python's own loop and `if`. The picture has the losses, `--graph` is the program.
+The static way records the whole training as one program: the loop (a fold), the branch and the update of the weights
+are operations of it. The dynamic way runs Python's own loop and `if`. The picture has the losses, `--graph` is the
+program.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -76,16 +78,12 @@ def program(function, *arguments):
     return closed, lambda *values: run(*ft.tree.leaves(values))
 
 
-def nodes(network):
-    """What may be asked of the graph, by name."""
-    loss_fn = loss_of(network)
-
-    def evaluate(weights, x, y):
-        loss, grads = ft.value_and_grad(loss_fn)(weights, x, y)
-        updated = [w - 0.1 * g for w, g in zip(weights, grads, strict=True)]
-        return {"scores": network(weights, x), "loss": loss, "gradients": grads, "updated": updated}
-
-    return evaluate
+def some_nodes(network, wanted, weights, x, y):
+    """The values of some nodes of the graph, by their names."""
+    loss, grads = ft.value_and_grad(loss_of(network))(weights, x, y)
+    updated = [w - 0.1 * g for w, g in zip(weights, grads, strict=True)]
+    nodes = {"scores": network(weights, x), "loss": loss, "gradients": grads, "updated": updated}
+    return [nodes[name] for name in wanted]
 
 
 def shrink(grads, limit):
@@ -186,7 +184,7 @@ def show_graph(batch, key):
     print(f"its gradient with respect to [w1, w2], a program too, has {count(gradient)} operations:")
     print(gradient)
     for wanted in (("loss",), ("loss", "scores"), ("gradients", "loss"), ("loss", "updated")):
-        asked, run = program(lambda *a, wanted=wanted: [nodes(network)(*a)[name] for name in wanted], weights, *batches[0])
+        asked, run = program(partial(some_nodes, network, wanted), weights, *batches[0])
         shapes = ", ".join(str(np.shape(x)) for x in run(weights, *batches[0]))
         print(f"asked for {' and '.join(wanted)}: {count(finalize(asked.jaxpr))} operations are run, results {shapes}")
     return closed

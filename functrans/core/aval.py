@@ -95,9 +95,9 @@ def _intern(key: tuple[Shape, np.dtype[Any], bool]) -> Aval:
     # Two tables: the strong one makes the lookup fast and is emptied when it has grown, the weak one keeps the
     # identity of avals that somebody still holds.
     shape, dtype, weak = key
-    if not dtype.isnative:
-        dtype = dtype.newbyteorder("=")
-    if dtype.kind not in "biufc" and dtype.names != ("opaque",):
+    if dtype.kind in "biufc":
+        dtype = np.dtype(dtype.newbyteorder("=").str)  # the one object that arrays have: equal ones would be converted
+    elif dtype.names != ("opaque",):
         raise TypeError(_unsupported(dtype))
     shape = tuple(map(int, shape))
     key = (shape, dtype, bool(weak))

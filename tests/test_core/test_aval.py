@@ -61,3 +61,14 @@ def test_aval_of(x: Any, text: str) -> None:
 def test_what_is_no_array(x: Any, problem: str) -> None:
     with pytest.raises(TypeError, match=problem):
         aval_of(x)
+
+
+def test_dtypes_are_the_objects_that_arrays_have():
+    """Else each call with an array would convert it."""
+    for name in ("float64", "float32", "int64", "bool", "complex128"):
+        plain = np.dtype(name)
+        other = pickle.loads(pickle.dumps(plain.newbyteorder("S").newbyteorder("S")))
+        aval = Aval((97, 3), other)
+        assert aval.dtype is plain
+        assert Aval((97, 3), plain) is aval
+        assert Aval((97, 3), plain.newbyteorder("S")) is aval

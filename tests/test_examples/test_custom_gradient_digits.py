@@ -41,7 +41,7 @@ def test_values_are_seen_every_500_steps():
 
 
 def test_gradient_with_dropout_by_hand():
-    params = digits.initial_params(RNG, 7, 5, 10)
+    params = digits.initial_params(ft.random.key(0), 7, 5, 10)
     x, key = RNG.normal(size=(6, 7)), ft.random.key(3)
     grads = ft.grad(digits.loss_fn)(params, 1, x, Y, key, 0.75)
     (w1, b1), (w2, b2) = params
@@ -55,7 +55,7 @@ def test_gradient_with_dropout_by_hand():
 
 
 def test_dropout_is_for_training():
-    params, x = digits.initial_params(RNG, 7, 400, 10), RNG.normal(size=(50, 7))
+    params, x = digits.initial_params(ft.random.key(0), 7, 400, 10), RNG.normal(size=(50, 7))
     plain = digits.predict(params, x, training=False)
     np.testing.assert_array_equal(plain, digits.predict(params, x, training=False))
     noisy = digits.predict(params, x, training=True, key=ft.random.key(0))
@@ -65,6 +65,30 @@ def test_dropout_is_for_training():
             params
         )
         assert ("select" in str(program)) == training
+
+
+def test_training_by_hand():
+    """Adam, on batches in the order of the key, without dropout."""
+    x, y, key = RNG.normal(size=(6, 7)), Y, ft.random.key(5)
+    params = digits.initial_params(ft.random.key(0), 7, 5, 10)
+    found, losses = digits.train(params, x, y, steps=4, batch=3, rate=0.1, keep=1.0, key=key)
+    order_key, _ = ft.random.split(key)
+    batches = [batch for epoch in digits.data.epochs(order_key, (x, y), 3, num_epochs=2) for batch in epoch]
+    p = [np.array(leaf) for leaf in ft.tree.leaves(params)]
+    m, v, by_hand = [0.0] * 4, [0.0] * 4, []
+    for t, (some_x, some_y) in enumerate(batches, 1):
+        z = some_x @ p[0] + p[1]
+        h = np.maximum(z, 0)
+        s = softmax(h @ p[2] + p[3])
+        by_hand.append(-np.mean(some_y * np.log(s)))
+        d = s - some_y
+        dz = d @ p[2].T * (z > 0)
+        for i, g in enumerate((some_x.T @ dz, dz.sum(0), h.T @ d, d.sum(0))):
+            m[i], v[i] = 0.9 * m[i] + 0.1 * g, 0.999 * v[i] + 0.001 * g**2
+            p[i] = p[i] - 0.1 * m[i] / (1 - 0.9**t) / (np.sqrt(v[i] / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(losses, by_hand, rtol=1e-9)
+    for a, b in zip(ft.tree.leaves(found), p, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-10)
 
 
 def test_short_run(tmp_path, capsys):

@@ -26,24 +26,25 @@ def step_by_hand(params, x, y, rate):
 
 def test_steps_by_hand():
     rng = np.random.default_rng(0)
-    params = digits.initial_params(rng, 6, 5, 4, 10)
-    x, y = rng.normal(size=(8, 6)), np.eye(10)[rng.integers(10, size=8)]
+    params = digits.initial_params(ft.random.key(0), 6, 5, 4, 10)
+    x, labels = rng.normal(size=(8, 6)), rng.integers(10, size=8)
     expected, by_hand = params, []
     for _ in range(3):
-        loss, expected = step_by_hand(expected, x, y, 0.3)
+        loss, expected = step_by_hand(expected, x, np.eye(10)[labels], 0.3)
         by_hand.append(loss)
-    before = params[0][0]
-    losses = digits.train(params, x, y, epochs=3, batch=8, rate=0.3, rng=rng)
-    assert params[0][0] is before  # updated in place
+    before = ft.tree.leaves(params)
+    params, losses = digits.train(params, x, labels, epochs=3, batch=8, rate=0.3, key=ft.random.key(1))
     np.testing.assert_allclose(losses, by_hand, rtol=1e-10)
-    for a, b in zip(ft.tree.leaves(params), ft.tree.leaves(expected), strict=True):
+    for a, b, old in zip(ft.tree.leaves(params), ft.tree.leaves(expected), before, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-14)
+        assert a is old  # updated in place
 
 
-def test_truncated_normal():
-    x = digits.truncated_normal(np.random.default_rng(0), (100, 100), 0.1)
-    assert np.abs(x).max() <= 0.2
-    np.testing.assert_allclose(x.std(), 0.0880, rtol=0.02)  # of a normal cut off at two standard deviations
+def test_initial_params():
+    (w, b), _ = digits.initial_params(ft.random.key(0), 100, 100, 2)
+    assert np.abs(w).max() <= 0.2
+    np.testing.assert_allclose(w.std(), 0.0880, rtol=0.02)  # of a normal cut off at two standard deviations
+    assert not b.any()
 
 
 def test_short_run(tmp_path, capsys):

@@ -45,6 +45,15 @@ def test_numbers_of_the_article(tmp_path, capsys):
     assert ">jit z1<" in (tmp_path / "graph.svg").read_text()
 
 
+def test_the_training_is_a_function():
+    rates, params = np.array([0.05, 0.1]), graph.initial_params()
+    after = lambda rate: graph.error_after(rate, params, X, Y, 10)
+    by_hand = [np.sum((graph.train(params, X, Y, epochs=10, rate=r)[-1]["out"] - Y) ** 2) for r in rates]
+    np.testing.assert_allclose(ft.vmap(after)(rates), by_hand, rtol=1e-12)
+    slope = (after(0.1 + 1e-6) - after(0.1 - 1e-6)) / 2e-6
+    np.testing.assert_allclose(ft.grad(after)(0.1), slope, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("node", "shapes"),
     [("linear", [(2, 3), (3, 4), (4,)]), ("sigmoid", [(3,)]), ("tanh", [(3,)]), ("mse", [(3, 2), (3, 2)])],

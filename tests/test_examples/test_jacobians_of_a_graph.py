@@ -10,7 +10,7 @@ jacobians = example("jacobians_of_a_graph")
 
 RNG = np.random.default_rng(0)
 INPUTS = {
-    **jacobians.initial(RNG, w1=(6, 5), b1=(5,), w2=(5, 3), b2=(3,)),
+    **jacobians.dense_params(ft.random.key(0), w1=(6, 5), w2=(5, 3)),
     "x": RNG.normal(size=6),
     "y": np.eye(3)[1],
 }
@@ -46,7 +46,7 @@ def test_jacobians(of, wrt):
 def test_quarters():
     image = np.arange(16.0).reshape(1, 16)
     np.testing.assert_array_equal(
-        jacobians.quarters(image, 4)[0], [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+        jacobians.quarters(image)[0], [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
     )
 
 
@@ -73,7 +73,7 @@ def test_adam_by_hand():
     params = {"w": np.zeros((10, 3)), "b": np.zeros(3)}
     found, costs = jacobians.train(
         jacobians.REGRESSION, params, x, y, optimizer=jacobians.optim.adam(0.05, b1=0.9, b2=0.99), epochs=5, batch=8,
-        rng=np.random.default_rng(0), name="test",
+        key=ft.random.key(0), name="test",
     )  # fmt: skip
     w, m, v = np.zeros((10, 3)), 0.0, 0.0
     b, mb, vb = np.zeros(3), 0.0, 0.0
@@ -87,6 +87,19 @@ def test_adam_by_hand():
     np.testing.assert_allclose(found["w"], w, rtol=1e-6)
     np.testing.assert_allclose(found["b"], b, rtol=1e-6, atol=1e-12)
     assert costs == sorted(costs, reverse=True)
+
+
+def test_gradients_of_single_examples_accumulate_to_those_of_a_batch():
+    x, y = RNG.normal(size=(8, 10)), np.eye(3)[RNG.integers(3, size=8)]
+    params = {"w": np.zeros((10, 3)), "b": np.zeros(3)}
+    optim, settings = jacobians.optim, {"epochs": 3, "key": ft.random.key(0), "name": "test"}
+    for make in (lambda: optim.sgd(0.5), lambda: optim.rmsprop(0.01, decay=0.9)):
+        single = jacobians.train(
+            jacobians.REGRESSION, params, x, y, optimizer=optim.MultiSteps(make(), 8), batch=1, **settings
+        )[0]
+        whole = jacobians.train(jacobians.REGRESSION, params, x, y, optimizer=make(), batch=8, **settings)[0]
+        for a, b in zip(ft.tree.leaves(single), ft.tree.leaves(whole), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-11)
 
 
 def test_short_run(tmp_path, capsys):

@@ -9,6 +9,7 @@ from tests.test_examples.example import example
 ways = example("static_and_dynamic")
 
 RNG = np.random.default_rng(0)
+KEY = ft.random.key(0)
 
 
 def train_by_hand(weights, x, y, steps, rate, limit):
@@ -30,7 +31,7 @@ def train_by_hand(weights, x, y, steps, rate, limit):
 @pytest.mark.parametrize("limit", [0.05, 1e6])
 @pytest.mark.parametrize("way", ["train_static", "train_dynamic"])
 def test_training_by_hand(way, limit):
-    weights = [ways.xavier(RNG, (12, 5)), ways.xavier(RNG, (5, 3))]
+    weights = ways.initial_weights(KEY, [(12, 5), (5, 3)])
     x, y = RNG.normal(size=(4, 2, 2, 3)), RNG.normal(size=(4, 3))
     found, losses = getattr(ways, way)(ways.two_layer_fc, weights, x, y, 4, 0.1, limit)[:2]
     expected, by_hand = train_by_hand(weights, x, y, 4, 0.1, limit)
@@ -51,7 +52,7 @@ def convolve_by_hand(x, w, pad):
 
 
 def test_convnet_by_hand():
-    weights = [ways.xavier(RNG, s) for s in ((5, 5, 3, 6), (3, 3, 6, 9), (8 * 8 * 9, 10))]
+    weights = ways.initial_weights(KEY, [(5, 5, 3, 6), (3, 3, 6, 9), (8 * 8 * 9, 10)])
     x = RNG.normal(size=(2, 8, 8, 3))
     h = np.maximum(convolve_by_hand(x, weights[0], 2), 0)
     h = np.maximum(convolve_by_hand(h, weights[1], 1), 0)
@@ -59,7 +60,7 @@ def test_convnet_by_hand():
 
 
 def test_convnet_gradient():
-    weights = [ways.xavier(RNG, s) for s in ((5, 5, 3, 2), (3, 3, 2, 2), (4 * 4 * 2, 3))]
+    weights = ways.initial_weights(KEY, [(5, 5, 3, 2), (3, 3, 2, 2), (4 * 4 * 2, 3)])
     x, y = RNG.normal(size=(2, 4, 4, 3)), RNG.normal(size=(2, 3))
     loss_fn = ways.loss_of(ways.three_layer_convnet)
     grads = ft.grad(loss_fn)(weights, x, y)
@@ -70,13 +71,14 @@ def test_convnet_gradient():
 
 
 def test_xavier():
-    weights = ways.xavier(RNG, (3, 3, 20, 30))
+    (weights,) = ways.initial_weights(KEY, [(3, 3, 20, 30)])
+    assert np.abs(weights).max() < (6 / (9 * 50)) ** 0.5
     np.testing.assert_allclose(weights.var(), 2 / (9 * 50), rtol=0.1)
 
 
 def test_programs_come_from_shapes_and_run_many_times():
     loss_fn = ways.loss_of(ways.two_layer_fc)
-    weights = [ways.xavier(RNG, (12, 5)), ways.xavier(RNG, (5, 3))]
+    weights = ways.initial_weights(KEY, [(12, 5), (5, 3)])
     x, y = RNG.normal(size=(4, 2, 2, 3)), RNG.normal(size=(4, 3))
     shapes = [ft.ShapeDtypeStruct(a.shape, a.dtype) for a in (*weights, x, y)]
     closed, run = ways.program(loss_fn, shapes[:2], *shapes[2:])
@@ -96,8 +98,12 @@ def test_short_run(tmp_path, capsys):
         assert result["difference"] < 1e-10
         np.testing.assert_allclose(result["static"], result["dynamic"], rtol=1e-10)
         assert result["static"][-1] < result["static"][0]
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("asked for")]
-    asked, updated = [int(line.split(": ")[1].split()[0]) for line in lines]
-    assert asked < updated
+    printed = capsys.readouterr().out
+    lines = [line for line in printed.splitlines() if line.startswith("asked for")]
+    loss, scores, gradients, updated = [int(line.split(": ")[1].split()[0]) for line in lines]
+    assert loss == scores < gradients < updated  # an update that nobody asks for is not run
+    assert lines[1].endswith("results (), (4, 10)")
+    assert lines[3].endswith("results (), (3072, 42), (42, 10)")
+    assert "    scan around 40 operations\n      cond around 6 operations" in printed
     assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "program.svg").read_text()
