@@ -66,6 +66,7 @@ from functrans.config import config, debug_infs, debug_key_reuse, debug_nans
 if TYPE_CHECKING:
     from functrans import data, drawing, io, nn, optim, random, sparse
     from functrans.drawing import draw
+    from functrans.explaining import explain
 
 __version__ = "0.1.0"
 
@@ -74,17 +75,20 @@ remat = checkpoint
 _ON_DEMAND = {"data", "drawing", "io", "nn", "optim", "random", "sparse"}
 """Modules that are imported when they are first asked for, since not every program needs them."""
 
+_FUNCTIONS_ON_DEMAND = {"draw": "functrans.drawing", "explain": "functrans.explaining"}
+"""Functions, with the modules that they come from."""
+
 
 def __getattr__(name: str) -> Any:
     if name in _ON_DEMAND:
         return import_module(f"functrans.{name}")
-    if name == "draw":
-        return import_module("functrans.drawing").draw
+    if name in _FUNCTIONS_ON_DEMAND:
+        return getattr(import_module(_FUNCTIONS_ON_DEMAND[name]), name)
     raise AttributeError(f"module 'functrans' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_DEMAND, "draw"})
+    return sorted({*globals(), *_ON_DEMAND, *_FUNCTIONS_ON_DEMAND})
 
 
 __all__ = [
@@ -116,6 +120,7 @@ __all__ = [
     "errors",
     "eval_shape",
     "experimental",
+    "explain",
     "extend",
     "grad",
     "hessian",

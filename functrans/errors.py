@@ -226,13 +226,17 @@ def user_location() -> str:
     return "an unknown line" if frame is None else describe_line(frame.f_code, frame.f_lasti)
 
 
-def describe_line(code: CodeType, lasti: int, scopes: Sequence[str] = ()) -> str:
-    """`file.py:12 (in loss)` for an instruction of a code object, with the scopes that it is in."""
-    line = code.co_firstlineno
+def line_number(code: CodeType, lasti: int) -> int:
+    """The line of an instruction of a code object."""
     for start, end, number in code.co_lines():
         if start <= lasti < end and number is not None:
-            line = number
-            break
+            return number
+    return code.co_firstlineno
+
+
+def describe_line(code: CodeType, lasti: int, scopes: Sequence[str] = ()) -> str:
+    """`file.py:12 (in loss)` for an instruction of a code object, with the scopes that it is in."""
+    line = line_number(code, lasti)
     named = [scope for scope in scopes if scope not in (BACKWARD, DERIVATIVE)]
     within = f", scope {'/'.join(named)}" if named else ""
     part = ", backward pass" if BACKWARD in scopes else ", derivative" if DERIVATIVE in scopes else ""

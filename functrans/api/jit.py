@@ -16,7 +16,7 @@ from functrans.api.donation import Pairs, donated_pairs, run_donated
 from functrans.api.execution import record_equations, recording_of, strengthened
 from functrans.api.guards import MISS, guard_for
 from functrans.api.retracing import Retraces
-from functrans.api.signatures import signature_of
+from functrans.api.signatures import Signature, signature_of
 from functrans.api.static_arguments import declared_parameters, flatten_dynamic
 from functrans.api.transformed import Transformed
 from functrans.backends.running import compiled
@@ -150,6 +150,20 @@ class _Guards(NamedTuple):
     guards: tuple[_Guard, ...]
 
 
+class Lookup(NamedTuple):
+    """What a jitted function has for a call."""
+
+    arguments: Arguments
+    signature: Signature
+    jaxpr: Jaxpr
+    consts: list[Any]
+    out_tree: TreeDef
+    kept: bool
+    """Whether the program was kept, and has not been recorded just now."""
+    reusable: bool
+    """Whether it holds for other calls too."""
+
+
 class Jitted(Transformed):
     """The function that `jit` returns."""
 
@@ -207,6 +221,14 @@ class Jitted(Transformed):
             outs = strengthened(bind_jit(program.jaxpr, self.name, values))
         return unflatten(program.out_tree, outs)
 
+    def lookup(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Lookup:
+        """The program that a call would run; one that has to be recorded for that is not kept."""
+        arguments, static = flatten_dynamic(self.fun, args, kwargs, self._static, shapes=True)
+        kept = self._programs.get(self._key(arguments, static))
+        program, reusable = (kept, True) if kept is not None else self._record(arguments, static)
+        signature = signature_of(self.fun, arguments, static)
+        return Lookup(arguments, signature, program.jaxpr, program.consts, program.out_tree, kept is not None, reusable)
+
     @property
     def n_programs(self) -> int:
         """How many programs are kept for it."""
@@ -239,12 +261,16 @@ class Jitted(Transformed):
             self._short_ways = _no_guards()
         self.retraces.clear()
 
-    def _program(self, arguments: Arguments, static: tuple[Any, ...]) -> _Program:
+    def _key(self, arguments: Arguments, static: tuple[Any, ...]) -> Any:
         key: Any = (arguments.treedef, tuple(arguments.avals), config.nan_safe_gradients)
         if static or arguments.places is not None:
             key = (*key, self._fingerprint(static, arguments))
         if axes_are_bound():
             key = (*key, bound_axes())
+        return key
+
+    def _program(self, arguments: Arguments, static: tuple[Any, ...]) -> _Program:
+        key = self._key(arguments, static)
         program = self._programs.get(key)
         if program is None:
             program = self._record(arguments, static)

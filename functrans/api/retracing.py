@@ -127,7 +127,7 @@ _CHANGED = {
 
 
 def _remedy(change: Change) -> str:
-    if change.kind == "static value" and "another object" in change.after:
+    if change.kind == "static value" and change.after.startswith(("another ", "function ")):
         return "It is part of the program: make the object once, outside of the loop"
     return _REMEDIES[change.kind]
 

@@ -157,8 +157,8 @@ def _changes_of_values(
             changes.append(Change(prefix + path, "structure", *values))
         elif fingerprint(old_values[path]) != fingerprint(new_values[path]):
             old, new = _short(old_values[path]), _short(new_values[path])
-            if old == new or callable(new_values[path]):
-                old, new = f"{old}", f"{new}, another object"
+            if old == new:
+                new = f"another {new}"
             changes.append(Change(prefix + path, "static value", old, new))
     return changes
 

@@ -1,0 +1,119 @@
+"""How long each equation of a program takes.
+
+The program runs equation by equation, some times over, and the shortest time of each counts. Equations with effects
+run in the first round only: what they gave then is what the later rounds go on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from functrans.backends.interpreter import executable
+from functrans.core.effects import is_effectful
+from functrans.core.jaxpr import Equation, Jaxpr, Literal
+from functrans.core.recording import no_staging
+from functrans.explaining.liveness import last_uses
+
+__all__ = ["Times", "time_program"]
+
+_SECONDS = 0.3
+"""How long to go on measuring."""
+
+_ROUNDS_MIN, _ROUNDS_MAX = 3, 50
+
+_LONG = 2.0
+"""A program that takes so many seconds is run no more often than it must be."""
+
+
+class Times(NamedTuple):
+    """What running a program took, in seconds."""
+
+    whole: float | None
+    """As it is run always; None if it has effects, which must not happen again."""
+    equations: tuple[float, ...]
+    """Each of its equations by itself."""
+    rounds: int
+    """How often they ran."""
+
+
+def time_program(jaxpr: Jaxpr, final: Jaxpr, values: Sequence[Any]) -> Times:
+    """Run a program and its equations on arrays, and say how long that took.
+
+    Args:
+        jaxpr: the program.
+        final: its final form, whose equations are timed.
+        values: those of its inputs.
+    """
+    rounds = _Rounds(final, values)
+    with no_staging():
+        times, n = _repeated(rounds.run)
+        whole = None
+        if not is_effectful(final):
+            runs = executable(jaxpr)
+            whole = min(_repeated(lambda: [_seconds(lambda: runs(values))])[0])
+    return Times(whole, tuple(times), n)
+
+
+def _repeated(measure: Callable[[], list[float]]) -> tuple[list[float], int]:
+    """The least of each of the times that are measured, again and again; and how often they were."""
+    begin = perf_counter()
+    best, n = measure(), 1
+    least = 1 if perf_counter() - begin > _LONG else _ROUNDS_MIN
+    while n < least or (n < _ROUNDS_MAX and perf_counter() - begin < _SECONDS):
+        best = [min(a, b) for a, b in zip(best, measure(), strict=True)]
+        n += 1
+    return best, n
+
+
+def _seconds(action: Callable[[], Any]) -> float:
+    begin = perf_counter()
+    action()
+    return perf_counter() - begin
+
+
+class _Rounds:
+    """A program that is run equation by equation."""
+
+    def __init__(self, jaxpr: Jaxpr, values: Sequence[Any]) -> None:
+        self.jaxpr = jaxpr
+        self.values = values
+        self.dead = last_uses(jaxpr)
+        self.given: dict[int, Any] = {}
+        """By their numbers, what the equations with effects gave in the first round."""
+
+    def run(self) -> list[float]:
+        """The time of each equation in one round; 0 for one with effects that has run already."""
+        results: dict[int, Any] = {}
+        times = []
+        for number, eqn in enumerate(self.jaxpr.eqns):
+            if number in self.given:
+                seconds, outs = self.given[number]
+            else:
+                seconds, outs = self._run_equation(eqn, results)
+                if eqn.operation.effectful:
+                    self.given[number] = seconds, outs
+            times.append(seconds)
+            results.update(zip(eqn.outs, outs, strict=True))
+            for atom in self.dead.get(number, ()):
+                del results[atom]
+        return times
+
+    def _run_equation(self, eqn: Equation, results: dict[int, Any]) -> tuple[float, Sequence[Any]]:
+        operation = eqn.operation
+        function = operation.run
+        if function is None:
+            function = operation.run = eqn.primitive.implementation(operation)
+        # As in a run, a number that meets a whole array is left to NumPy's broadcasting.
+        splat = eqn.primitive.is_elementwise and any([type(atom) is int for atom in eqn.inputs])
+        operands = [self._read(atom, results, splat) for atom in eqn.inputs]
+        begin = perf_counter()
+        outs = function(*operands)
+        seconds = perf_counter() - begin
+        return seconds, outs if eqn.primitive.multiple_results else (outs,)
+
+    def _read(self, atom: Any, results: dict[int, Any], splat: bool) -> Any:
+        if type(atom) is Literal:
+            return atom.scalar if splat else atom.array
+        return results[atom] if atom >= 0 else self.values[-1 - atom]
