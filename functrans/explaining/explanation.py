@@ -126,7 +126,7 @@ def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanatio
     >>> report.unused, [eqn.text for eqn in report.equations][0]
     (("params['b']",), 'dot_general f64[7,3] f64[3,2] -> f64[7,2]')
     >>> report.cost.flops, report.memory.peak
-    (154, 224)
+    (154, 120)
     """
     try:
         return Explanation(record_call(fun, args, kwargs))

@@ -1,19 +1,27 @@
 """How much memory a run of a program needs: which buffers it allocates, and how many bytes of them live at once.
 
 A result lives from its equation to the last use of it or of a view of it. A view needs no memory, and a result that
-would share memory with an input or with another result is copied at the end. What an operation needs for itself while
-it runs (the copy of a transposed operand, the windows of a convolution) is not counted.
+would share memory with an input or with another result is copied at the end. As in the function that is generated of a
+program, the result of an elementwise operation takes the memory of an operand that nobody needs any longer, or that of
+an array which has died before. What an operation needs for itself while it runs (the copy of a transposed operand, the
+windows of a convolution) is not counted.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from functrans.backends.memory import memory_owners, shared_outputs
+from functrans.core.aval import Aval
 from functrans.core.jaxpr import Atom, Equation, Jaxpr, derived
 from functrans.explaining.cost import nbytes
 from functrans.passes.pipeline import finalize
 
-__all__ = ["Memory", "last_uses", "memory_of"]
+__all__ = ["Memory", "implementation_of", "memory_of"]
 
 
 class Memory(NamedTuple):
@@ -37,102 +45,117 @@ def memory_of(jaxpr: Jaxpr) -> Memory:
 
     >>> import numpy as np
     >>> import functrans as ft
-    >>> memory_of(ft.make_jaxpr(lambda x: np.sum(np.sin(x) ** 2.5))(np.ones(1000)).jaxpr)
+    >>> memory_of(ft.make_jaxpr(lambda x: np.sum(np.sin(x) * np.cos(x) * 2))(np.ones(1000)).jaxpr)
     Memory(inputs=8000, outputs=8, temporaries=16000, peak=16000, buffers=3, at=1)
     """
     return derived(jaxpr, "memory", lambda: _Run(finalize(jaxpr)).memory())
 
 
-def last_uses(jaxpr: Jaxpr) -> dict[int, list[int]]:
-    """For the number of an equation, the results that nobody needs after it."""
-    last: dict[int, int] = {}
-    for number, eqn in enumerate(jaxpr.eqns):
-        last.update(dict.fromkeys(eqn.outs, number))
-        last.update({atom: number for atom in eqn.inputs if type(atom) is int and atom >= 0})
-    needed = set(jaxpr.outs)
-    dead: dict[int, list[int]] = {}
-    for atom, number in last.items():
-        if atom not in needed:
-            dead.setdefault(number, []).append(atom)
-    return dead
+def implementation_of(eqn: Equation) -> Callable[..., Any]:
+    """The function of arrays that computes an equation."""
+    operation = eqn.operation
+    if operation.run is None:
+        operation.run = eqn.primitive.implementation(operation)
+    return operation.run
+
+
+class _Buffer:
+    """The memory of an array that a run allocates."""
+
+    def __init__(self, aval: Aval, start: int, end: int) -> None:
+        self.aval = aval
+        self.start = start
+        """The equation that makes it."""
+        self.end = end
+        """The equation after which it is let go."""
 
 
 class _Run:
-    """A walk through a program that counts bytes instead of computing."""
+    """A walk through a program that allocates buffers instead of computing."""
 
     def __init__(self, jaxpr: Jaxpr) -> None:
         self.jaxpr = jaxpr
-        self.owner: dict[Atom, Atom] = {}
-        """For a view the atom whose memory it has."""
-        self.stretched: set[Atom] = set()
-        """Views of broadcasts, of which several elements share their memory."""
-        self._find_owners()
-        self.outputs: set[Atom] = set()
-        """The buffers that become outputs."""
-        self.copied: list[int] = []
-        """The bytes of each output that would share memory with something else, and so is copied."""
-        self._find_outputs()
-        self.size: dict[Atom, int] = {}
-        """The bytes of each buffer that is allocated now."""
-        self.live = self.buffers = 0
-        self.peak = self.outputs_at_peak = 0
-        self.at: int | None = None
+        self.owner = memory_owners(jaxpr)
+        self.shared = shared_outputs(jaxpr)
+        self.ends = self._ends()
+        """For an atom whose memory it is, the last equation that needs it; one past the last for outputs."""
+        self.buffers: list[_Buffer] = []
+        self.of: dict[Atom, _Buffer] = {}
+        self.free: dict[Aval, list[_Buffer]] = {}
+        """Those that are no longer needed, and have not been taken for another result."""
 
     def memory(self) -> Memory:
         """The result of the walk."""
-        ends = self._ends()
         for number, eqn in enumerate(self.jaxpr.eqns):
-            self._allocate(eqn)
-            held = sum([self.size.get(buffer, 0) for buffer in self.outputs])
-            self._note(number, self.live + _inner(eqn), held)
-            for owner in ends.get(number, ()):
-                self.live -= self.size.pop(owner, 0)
-        inputs, outputs = sum(map(nbytes, self.jaxpr.in_avals)), sum(map(nbytes, self.jaxpr.out_avals))
-        self._note(None, self.live + sum(self.copied), outputs)
-        buffers = self.buffers + len(self.copied)
-        return Memory(inputs, outputs, self.peak - self.outputs_at_peak, self.peak, buffers, self.at)
+            if not eqn.primitive.is_view:
+                for out, aval in zip(eqn.outs, eqn.out_avals, strict=True):
+                    self.of[out] = self._place(number, eqn, out, aval)
+            self._let_go(number, eqn)
+        return self._measured()
 
-    def _find_owners(self) -> None:
-        for eqn in self.jaxpr.eqns:
-            if eqn.primitive.is_view:
-                self.owner.update(dict.fromkeys(eqn.outs, self._owner(eqn.inputs[0])))
-                if eqn.primitive.name == "broadcast_in_dim" or eqn.inputs[0] in self.stretched:
-                    self.stretched.update(eqn.outs)
-
-    def _find_outputs(self) -> None:
-        for atom in self.jaxpr.outs:
-            owner = self._owner(atom)
-            if type(owner) is not int or owner < 0 or owner in self.outputs or atom in self.stretched:
-                self.copied.append(nbytes(self.jaxpr.aval(atom)))
-            else:
-                self.outputs.add(owner)
-
-    def _owner(self, atom: Atom) -> Atom:
-        return self.owner.get(atom, atom) if type(atom) is int else atom
-
-    def _ends(self) -> dict[int, list[Atom]]:
-        """For the number of an equation, the buffers that nobody needs after it."""
-        last: dict[Atom, int] = {}
+    def _ends(self) -> dict[Atom, int]:
+        ends: dict[Atom, int] = {}
         for number, eqn in enumerate(self.jaxpr.eqns):
-            last.update({self._owner(atom): number for atom in (*eqn.inputs, *eqn.outs)})
-        for atom in self.jaxpr.outs:
-            last.pop(self._owner(atom), None)
-        ends: dict[int, list[Atom]] = {}
-        for owner, number in last.items():
-            ends.setdefault(number, []).append(owner)
+            ends.update({self.owner(atom): number for atom in (*eqn.inputs, *eqn.outs)})
+        ends.update({self.owner(atom): len(self.jaxpr.eqns) for atom in self.jaxpr.outs})
         return ends
 
-    def _allocate(self, eqn: Equation) -> None:
-        if eqn.primitive.is_view:
-            return
-        for out, aval in zip(eqn.outs, eqn.out_avals, strict=True):
-            self.size[out] = nbytes(aval)
-            self.live += self.size[out]
-            self.buffers += 1
+    def _place(self, number: int, eqn: Equation, out: int, aval: Aval) -> _Buffer:
+        """The memory of a result: that of an operand or a dead array where NumPy can write into it, else new."""
+        strong = aval.strong
+        if aval.ndim and len(eqn.outs) == 1 and eqn.primitive.is_elementwise and _is_ufunc(eqn):
+            operands = [atom for atom in eqn.inputs if type(atom) is int and atom in self.of]
+            for atom in operands:
+                buffer = self.of[atom]
+                if self.ends[atom] == number and buffer.aval is strong and self._reads_alone(atom, eqn.inputs):
+                    buffer.end = self.ends[out]
+                    self.ends[atom] = -1
+                    return buffer
+            if self.free.get(strong):
+                buffer = self.free[strong].pop()
+                buffer.end = self.ends[out]
+                return buffer
+        self.buffers.append(_Buffer(strong, number, self.ends[out]))
+        return self.buffers[-1]
 
-    def _note(self, number: int | None, allocated: int, outputs: int) -> None:
-        if allocated > self.peak:
-            self.peak, self.at, self.outputs_at_peak = allocated, number, outputs
+    def _reads_alone(self, atom: Atom, operands: Sequence[Atom]) -> bool:
+        """Whether no other operand is a view of the same memory."""
+        return {x for x in operands if self.owner(x) == atom} == {atom}
+
+    def _let_go(self, number: int, eqn: Equation) -> None:
+        for atom in dict.fromkeys([self.owner(x) for x in (*eqn.inputs, *eqn.outs)]):
+            if atom in self.of and self.ends[atom] == number:
+                buffer = self.of[atom]
+                if buffer.aval.ndim:
+                    self.free.setdefault(buffer.aval, []).append(buffer)
+
+    def _measured(self) -> Memory:
+        n = len(self.jaxpr.eqns)
+        copies = [nbytes(aval) for aval, shared in zip(self.jaxpr.out_avals, self.shared, strict=True) if shared]
+        alive = self._profile(self.buffers)
+        for number, eqn in enumerate(self.jaxpr.eqns):
+            alive[number] += _inner(eqn)
+        alive[n] += sum(copies)
+        outs = zip(self.jaxpr.outs, self.shared, strict=True)
+        returned = self._profile([self.of[self.owner(atom)] for atom, shared in outs if not shared])
+        returned[n] += sum(copies)
+        at = max(range(n + 1), key=alive.__getitem__)
+        inputs, outputs = sum(map(nbytes, self.jaxpr.in_avals)), sum(map(nbytes, self.jaxpr.out_avals))
+        n_buffers = len(self.buffers) + len(copies)
+        where = None if at == n else at
+        return Memory(inputs, outputs, alive[at] - returned[at], alive[at], n_buffers, where)
+
+    def _profile(self, buffers: Sequence[_Buffer]) -> list[int]:
+        """The bytes of buffers that are alive during each equation, and after the last."""
+        changes = [0] * (len(self.jaxpr.eqns) + 2)
+        for buffer in buffers:
+            changes[buffer.start] += nbytes(buffer.aval)
+            changes[buffer.end + 1] -= nbytes(buffer.aval)
+        return list(accumulate(changes))[:-1]
+
+
+def _is_ufunc(eqn: Equation) -> bool:
+    return type(implementation_of(eqn)) is np.ufunc
 
 
 def _inner(eqn: Equation) -> int:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from functrans.backends.interpreter import executable
+from functrans.backends.memory import aligned_shape, deaths, is_full, undone_broadcasts
+from functrans.backends.running import compiled
 from functrans.core.effects import is_effectful
 from functrans.core.jaxpr import Equation, Jaxpr, Literal
 from functrans.core.recording import no_staging
-from functrans.explaining.liveness import last_uses
+from functrans.explaining.liveness import implementation_of
 
 __all__ = ["Times", "time_program"]
 
@@ -51,8 +52,8 @@ def time_program(jaxpr: Jaxpr, final: Jaxpr, values: Sequence[Any]) -> Times:
         times, n = _repeated(rounds.run)
         whole = None
         if not is_effectful(final):
-            runs = executable(jaxpr)
-            whole = min(_repeated(lambda: [_seconds(lambda: runs(values))])[0])
+            function = compiled(jaxpr)
+            whole = min(_repeated(lambda: [_seconds(lambda: function(*values))])[0])
     return Times(whole, tuple(times), n)
 
 
@@ -79,7 +80,8 @@ class _Rounds:
     def __init__(self, jaxpr: Jaxpr, values: Sequence[Any]) -> None:
         self.jaxpr = jaxpr
         self.values = values
-        self.dead = last_uses(jaxpr)
+        self.dead = deaths(jaxpr)
+        self.undone = undone_broadcasts(jaxpr)
         self.given: dict[int, Any] = {}
         """By their numbers, what the equations with effects gave in the first round."""
 
@@ -96,22 +98,24 @@ class _Rounds:
                     self.given[number] = seconds, outs
             times.append(seconds)
             results.update(zip(eqn.outs, outs, strict=True))
-            for atom in self.dead.get(number, ()):
-                del results[atom]
+            for atom in self.dead[number]:
+                results.pop(atom, None)
         return times
 
     def _run_equation(self, eqn: Equation, results: dict[int, Any]) -> tuple[float, Sequence[Any]]:
-        operation = eqn.operation
-        function = operation.run
-        if function is None:
-            function = operation.run = eqn.primitive.implementation(operation)
-        # As in a run, a number that meets a whole array is left to NumPy's broadcasting.
-        splat = eqn.primitive.is_elementwise and any([type(atom) is int for atom in eqn.inputs])
+        # As in a run, a number or a broadcast value that meets a whole array is left to NumPy's broadcasting.
+        function = self._alignment(eqn) if self.undone.intersection(eqn.outs) else implementation_of(eqn)
+        splat = eqn.primitive.is_elementwise and any([is_full(atom, self.undone) for atom in eqn.inputs])
         operands = [self._read(atom, results, splat) for atom in eqn.inputs]
         begin = perf_counter()
         outs = function(*operands)
         seconds = perf_counter() - begin
         return seconds, outs if eqn.primitive.multiple_results else (outs,)
+
+    def _alignment(self, eqn: Equation) -> Callable[..., Any]:
+        """What is left of a broadcast that stays undone."""
+        shape = aligned_shape(eqn.in_avals[0], **eqn.params)
+        return lambda x: x if x.shape == shape else x.reshape(shape)
 
     def _read(self, atom: Any, results: dict[int, Any], splat: bool) -> Any:
         if type(atom) is Literal:
