@@ -155,13 +155,9 @@ class Lookup(NamedTuple):
 
     arguments: Arguments
     signature: Signature
-    jaxpr: Jaxpr
-    consts: list[Any]
-    out_tree: TreeDef
+    program: _Program
     kept: bool
     """Whether the program was kept, and has not been recorded just now."""
-    reusable: bool
-    """Whether it holds for other calls too."""
 
 
 class Jitted(Transformed):
@@ -225,9 +221,8 @@ class Jitted(Transformed):
         """The program that a call would run; one that has to be recorded for that is not kept."""
         arguments, static = flatten_dynamic(self.fun, args, kwargs, self._static, shapes=True)
         kept = self._programs.get(self._key(arguments, static))
-        program, reusable = (kept, True) if kept is not None else self._record(arguments, static)
-        signature = signature_of(self.fun, arguments, static)
-        return Lookup(arguments, signature, program.jaxpr, program.consts, program.out_tree, kept is not None, reusable)
+        program = self._record(arguments, static) if kept is None else kept
+        return Lookup(arguments, signature_of(self.fun, arguments, static), program, kept is not None)
 
     @property
     def n_programs(self) -> int:

@@ -75,20 +75,21 @@ def record_call(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 
 def _jitted_call(fun: Jitted, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     found = fun.lookup(args, kwargs)
+    program = found.program
     _refuse_tracers(found.arguments)
     if found.kept:
         recorded = Recorded(False, "a program is kept for this call", kept=fun.n_programs)
-    elif not found.reusable:
+    elif not program.reusable:
         why = "it reads a value that is being differentiated or batched outside of it: no program can be kept"
         recorded = Recorded(True, why, kept=fun.n_programs)
     else:
         recorded = _recorded_anew(found.signature, fun)
-    known = _untraced(fun.name, [*found.arguments.values, *found.consts])
-    outputs = [_output_name(found.out_tree, i) for i in range(found.out_tree.num_leaves)]
+    known = _untraced(fun.name, [*found.arguments.values, *program.consts])
+    outputs = [_output_name(program.out_tree, i) for i in range(program.out_tree.num_leaves)]
     names = _argument_names(found.arguments)
     values = None if any([x is UNKNOWN for x in known]) else known
-    gradients = _gradients(fun.fun, args, found.out_tree, range(found.out_tree.num_leaves))
-    return Call(fun.name, recorded, found.jaxpr, values, names, tuple(outputs), gradients, frozenset())
+    gradients = _gradients(fun.fun, args, program.out_tree, range(program.out_tree.num_leaves))
+    return Call(fun.name, recorded, program.jaxpr, values, names, tuple(outputs), gradients, frozenset())
 
 
 def _recorded_anew(signature: Any, fun: Jitted) -> Recorded:
