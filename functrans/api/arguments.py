@@ -204,7 +204,8 @@ def output_path(fun: Callable[..., Any], treedef: TreeDef, place: int) -> str:
 class Recorded(NamedTuple):
     """A function that has been recorded."""
 
-    jaxpr: Jaxpr
+    jaxpr: Any
+    """The program, a `Jaxpr`; perhaps a `Fresh` one if the caller takes that."""
     values: list[Any]
     """The values of the program's inputs: the arguments', then those captured."""
     rest: Any
@@ -225,6 +226,7 @@ def record(
     reads: Sequence[Any] = (),
     axis_env: Sequence[tuple[Hashable, int]] = (),
     once: bool = False,
+    may_be_fresh: bool = False,
 ) -> Recorded:
     """Record a call of a function.
 
@@ -236,6 +238,7 @@ def record(
         reads: arrays besides the arguments that the program will be run on.
         axis_env: the names and lengths of axes that collectives may name.
         once: whether the function is run anew wherever its program is made, although its inputs have no values.
+        may_be_fresh: whether a program that was never seen before is given as it is (`functrans.core.jaxpr.Fresh`).
     """
     key = code_id(arguments.fun), id(arguments.treedef), tuple(arguments.avals), staging, opened.scopes
     prediction = prediction_for(key)
@@ -267,8 +270,8 @@ def record(
         if watch is not None:
             watch.check(name_of(arguments.fun))
         outs, rest = outputs(out)
-        jaxpr, known = recording.close(outs)
-    if prediction is None or jaxpr is not prediction.program:
+        jaxpr, known = recording.close_fresh(outs) if may_be_fresh else recording.close(outs)
+    if type(jaxpr) is Jaxpr and (prediction is None or jaxpr is not prediction.program):
         remember(key, jaxpr)
     return Recorded(jaxpr, known, rest, recording.reads_values)
 

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from functrans.api.arguments import Arguments, flatten_arguments, name_of, record
-from functrans.api.execution import run_program
+from functrans.api.tape import run_gradient
 from functrans.api.transformed import Transformed
 from functrans.caching import kept
 from functrans.core.aval import aval_of
 from functrans.core.tracer import Tracer
 from functrans.dtypes import float0
-from functrans.transforms.reverse import gradient
 from functrans.tree import TreeDef, flatten, treedef_tuple, unflatten
 
 __all__ = ["aux_outputs", "grad", "normalize_argnums", "value_and_grad"]
@@ -111,8 +110,10 @@ class ValueAndGrad(Transformed):
         arguments = flatten_arguments(self.fun, args, kwargs)
         chosen = _chosen(arguments, self.argnums)
         wrt = self._differentiable(arguments, chosen.inputs)
-        jaxpr, values, aux, _ = record(arguments, arguments.values, self._outputs, differentiated=wrt)
-        outs = run_program(gradient(jaxpr, wrt, self.with_value), values)
+        program, values, aux, _ = record(
+            arguments, arguments.values, self._outputs, differentiated=wrt, may_be_fresh=True
+        )
+        outs = run_gradient(program, wrt, self.with_value, values)
         n_values = len(outs) - len(wrt)
         grads = _fill(chosen, wrt, outs[n_values:], arguments)
         value = outs[0] if self.with_value else None

@@ -35,6 +35,7 @@ __all__ = [
     "Atom",
     "ClosedJaxpr",
     "Equation",
+    "Fresh",
     "Jaxpr",
     "Literal",
     "Operation",
@@ -43,6 +44,7 @@ __all__ = [
     "cached_equations",
     "clear_programs",
     "derived",
+    "fresh_or_interned",
     "intern_program",
     "interned",
     "jaxprs_in",
@@ -385,6 +387,42 @@ def intern_program(
     return interned(Jaxpr(key, sources) if jaxpr is None else jaxpr)
 
 
+class Fresh(NamedTuple):
+    """A program that was never seen before, as it was recorded."""
+
+    in_avals: tuple[Aval, ...]
+    equations: tuple[RawEquation, ...]
+    outs: tuple[Atom, ...]
+    sources: list[Source]
+
+    def interned(self) -> Jaxpr:
+        """The program as one that is kept."""
+        return intern_program(*self)
+
+
+_seen: dict[int, None] = {}
+_SEEN_AT_MOST = 4096
+
+
+def fresh_or_interned(
+    in_avals: tuple[Aval, ...],
+    equations: tuple[RawEquation, ...],
+    outs: tuple[Atom, ...],
+    sources: list[Source],
+) -> Jaxpr | Fresh:
+    """The program as `intern_program` gives it if it was seen before; at first sight only its hash is kept."""
+    if config.checks_values:
+        return intern_program(in_avals, equations, outs, sources)
+    number = hash((in_avals, equations, outs))
+    with _lock:
+        if number not in _seen:
+            if len(_seen) >= _SEEN_AT_MOST:
+                del _seen[next(iter(_seen))]
+            _seen[number] = None
+            return Fresh(in_avals, equations, outs, sources)
+    return intern_program(in_avals, equations, outs, sources)
+
+
 def interned(jaxpr: Jaxpr) -> Jaxpr:
     """The program equal to this one that is kept; this one from now on, if there is none."""
     with _lock:
@@ -444,6 +482,7 @@ def _gc_paused() -> Iterator[None]:
 def clear_programs() -> None:
     """Let go of every program that is kept for reuse."""
     with _lock:
+        _seen.clear()
         while _families:
             _evict(next(iter(_families)))
         _counts.update(dict.fromkeys(_counts, 0))

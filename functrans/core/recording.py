@@ -29,11 +29,13 @@ from functrans.core.effects import without_effects
 from functrans.core.forcing import Effects, effect_waits_for, force_effect, force_pending, without_forced
 from functrans.core.jaxpr import (
     Atom,
+    Fresh,
     Jaxpr,
     Literal,
     Operation,
     RawEquation,
     Source,
+    fresh_or_interned,
     intern_program,
     literal_of,
 )
@@ -248,22 +250,45 @@ class Recording(Writing):
         With `intern=False` the program is not kept for reuse: it is on its way to another.
         """
         atoms = tuple([self.atom(x) for x in outs])
+        program = self._predicted_program(atoms)
+        if program is None:
+            parts = self._parts(atoms)
+            program = self._closed(intern_program(*parts) if intern else Jaxpr(parts[:3], parts[3]))
+        return program, self.known
+
+    def close_fresh(self, outs: Sequence[Any]) -> tuple[Jaxpr | Fresh, list[Any]]:
+        """As `close`, for a program that is only worth keeping when it is seen again."""
+        atoms = tuple([self.atom(x) for x in outs])
+        program: Jaxpr | Fresh | None = self._predicted_program(atoms)
+        if program is None:
+            program = fresh_or_interned(*self._parts(atoms))
+            if isinstance(program, Jaxpr):
+                self._closed(program)
+            elif config.check_programs:
+                check_jaxpr(Jaxpr(program[:3], program.sources))
+        return program, self.known
+
+    def _predicted_program(self, outs: tuple[Atom, ...]) -> Jaxpr | None:
         if self.prediction is not None:
-            if self.came_true(self.avals, atoms) and not config.checks_values:
-                return self.prediction.program, self.known
+            if self.came_true(self.avals, outs) and not config.checks_values:
+                return self.prediction.program
             self.depart()
+        return None
+
+    def _parts(
+        self, outs: tuple[Atom, ...]
+    ) -> tuple[tuple[Aval, ...], tuple[RawEquation, ...], tuple[Atom, ...], list[Source]]:
         equations, sources = self._equations, self._sources
         if self.effects is not None and self.effects.forced:
-            equations, sources, atoms = without_forced(self, atoms)
-        if intern:
-            jaxpr = intern_program(tuple(self.avals), tuple(equations), atoms, sources)
-        else:
-            jaxpr = Jaxpr((tuple(self.avals), tuple(equations), atoms), sources)
+            equations, sources, outs = without_forced(self, outs)
+        return tuple(self.avals), tuple(equations), outs, sources
+
+    def _closed(self, jaxpr: Jaxpr) -> Jaxpr:
         if config.check_programs:
             check_jaxpr(jaxpr)
         if self.requests is not None and self.effects is None and not config.checks_values:
             keep_requests(jaxpr, self.requests)
-        return jaxpr, self.known
+        return jaxpr
 
     def admits(self, x: Any, atom: Atom) -> bool:
         """Whether a number or an array is the operand that is predicted; if so, it is taken for it."""

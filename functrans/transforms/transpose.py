@@ -16,20 +16,20 @@ rule of its primitive; what an atom gets from several users is added up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from functrans.config import config
 from functrans.core.evaluation import Environment, apply_equation, in_scope, stage
-from functrans.core.jaxpr import Equation, Jaxpr, derived
+from functrans.core.jaxpr import Equation, Jaxpr, Literal, derived
 from functrans.core.recording import Recording
-from functrans.core.rules import UndefinedPrimal
+from functrans.core.rules import UndefinedPrimal, is_masked
 from functrans.errors import BACKWARD, MissingRuleError
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import tidied
 from functrans.transforms.masking import guard_equations, masked_cotangents, places_zeros
-from functrans.transforms.tangents import Nonzeros, add_tangents, instantiated
+from functrans.transforms.tangents import Nonzeros, add_tangents, fill_zeros, instantiated, nonzeros_of
 
-__all__ = ["masked_cotangents", "masked_in_loop", "transpose"]
+__all__ = ["Accumulated", "accumulate", "masked_cotangents", "masked_in_loop", "transpose"]
 
 
 def transpose(
@@ -65,26 +65,92 @@ def _transpose(
 ) -> tuple[Jaxpr, Nonzeros]:
     fixed_avals = [aval for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True) if not is_linear]
     ct_avals = [aval.strong for aval, nonzero in zip(jaxpr.out_avals, nonzeros, strict=True) if nonzero]
+    avals = [aval for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True) if is_linear]
     with stage("transpose", [*fixed_avals, *ct_avals]) as recording:
         tracers = recording.inputs()
-        fixed, given = iter(tracers[: len(fixed_avals)]), tracers[len(fixed_avals) :]
-        inputs = [
-            UndefinedPrimal(aval) if is_linear else next(fixed)
-            for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True)
-        ]
-        env = _run_fixed_part(jaxpr, inputs, recording)
+        fixed, given = tracers[: len(fixed_avals)], tracers[len(fixed_avals) :]
         marks = [is_marked for is_marked, nonzero in zip(masked, nonzeros, strict=True) if nonzero] if masked else []
-        recording.masked.update([ct.atom for ct, is_marked in zip(given, marks, strict=False) if is_marked])
-        first = len(recording.equations)
-        cts = _seed(jaxpr, nonzeros, given)
-        if config.nan_safe_gradients:
-            guard_equations(recording, first)
-        cts = _backward(jaxpr, env, cts, recording)
-        outs = [cts.get(-1 - i) for i, is_linear in enumerate(linear) if is_linear]
-        avals = [aval for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True) if is_linear]
-        outs = instantiated(outs, (instantiate,) * len(outs), avals)
+        _mark(recording, given, marks or [False] * len(given))
+        cts = _pull_back(jaxpr, linear, fixed, fill_zeros(given, nonzeros), [None] * len(avals), recording)
+        outs = instantiated(cts, (instantiate,) * len(cts), avals)
         program, _ = recording.close([ct for ct in outs if ct is not None], intern=False)
     return tidied(program), tuple([ct is not None for ct in outs])
+
+
+class Accumulated(NamedTuple):
+    """A transposed program that adds to the cotangents that its linear inputs have already."""
+
+    program: Jaxpr
+    """From the inputs that are not linear, the cotangents that there are of linear inputs, and those of the outputs, to
+    the cotangents of the linear inputs that have one."""
+    nonzeros: Nonzeros
+    """Which linear inputs have a cotangent then."""
+    masked: tuple[bool | None, ...]
+    """For each of the program's outputs, whether it is masked (`functrans.transforms.masking`); None for a literal."""
+
+
+def accumulate(
+    jaxpr: Jaxpr,
+    linear: tuple[bool, ...],
+    cts: Sequence[bool | None],
+    before: Sequence[bool | None],
+) -> Accumulated:
+    """The transpose of one part of a larger program: what comes after it, in that, has had its turn.
+
+    It adds in the order in which `transpose` adds when it is given the larger program.
+
+    Args:
+        jaxpr: the program.
+        linear: which inputs it is linear in.
+        cts: which outputs have a cotangent: None for zero, else whether it is masked.
+        before: the same for the cotangents that the linear inputs have already.
+    """
+    jaxpr = inline(jaxpr)
+    fixed_avals = [aval for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True) if not is_linear]
+    avals = [aval.strong for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True) if is_linear]
+    before_avals = [aval for aval, mark in zip(avals, before, strict=True) if mark is not None]
+    ct_avals = [aval.strong for aval, mark in zip(jaxpr.out_avals, cts, strict=True) if mark is not None]
+    with stage("transpose", [*fixed_avals, *before_avals, *ct_avals]) as recording:
+        tracers = recording.inputs()
+        given = tracers[len(fixed_avals) :]
+        _mark(recording, given, [mark for mark in (*before, *cts) if mark is not None])
+        filled = fill_zeros(given, tuple([mark is not None for mark in (*before, *cts)]))
+        sums = _pull_back(
+            jaxpr, linear, tracers[: len(fixed_avals)], filled[len(before) :], filled[: len(before)], recording
+        )
+        outs = [ct for ct in sums if ct is not None]
+        masked = tuple([None if type(ct) is Literal else is_masked(ct) for ct in outs])
+        program, _ = recording.close(outs, intern=False)
+    return Accumulated(tidied(program), nonzeros_of(sums), masked)
+
+
+def _mark(recording: Recording, cts: Sequence[Any], marks: Sequence[bool]) -> None:
+    recording.masked.update([ct.atom for ct, is_marked in zip(cts, marks, strict=True) if is_marked])
+
+
+def _pull_back(
+    jaxpr: Jaxpr,
+    linear: tuple[bool, ...],
+    fixed: Sequence[Any],
+    given: Sequence[Any],
+    before: Sequence[Any],
+    recording: Recording,
+) -> list[Any]:
+    """The cotangents of the linear inputs: those that they have before, and what the given ones of the outputs add."""
+    remaining = iter(fixed)
+    inputs = [
+        UndefinedPrimal(aval) if is_linear else next(remaining)
+        for aval, is_linear in zip(jaxpr.in_avals, linear, strict=True)
+    ]
+    env = _run_fixed_part(jaxpr, inputs, recording)
+    first = len(recording.equations)
+    places = [-1 - i for i, is_linear in enumerate(linear) if is_linear]
+    cts = {place: ct for place, ct in zip(places, before, strict=True) if ct is not None}
+    _seed(jaxpr, given, cts)
+    if config.nan_safe_gradients:
+        guard_equations(recording, first)
+    _backward(jaxpr, env, cts, recording)
+    return [cts.get(place) for place in places]
 
 
 def masked_in_loop(jaxpr: Jaxpr, linear: tuple[bool, ...], nonzeros: Nonzeros, cts: Sequence[Any]) -> tuple[bool, ...]:
@@ -114,17 +180,13 @@ def _run_fixed_part(jaxpr: Jaxpr, inputs: list[Any], recording: Recording) -> En
     return env
 
 
-def _seed(jaxpr: Jaxpr, nonzeros: Nonzeros, given: Sequence[Any]) -> dict[int, Any]:
-    cts: dict[int, Any] = {}
-    remaining = iter(given)
-    for atom, nonzero in zip(jaxpr.outs, nonzeros, strict=True):
-        ct = next(remaining) if nonzero else None
+def _seed(jaxpr: Jaxpr, given: Sequence[Any], cts: dict[int, Any]) -> None:
+    for atom, ct in zip(jaxpr.outs, given, strict=True):
         if type(atom) is int:
             cts[atom] = add_tangents(cts.get(atom), ct)
-    return cts
 
 
-def _backward(jaxpr: Jaxpr, env: Environment, cts: dict[int, Any], recording: Recording) -> dict[int, Any]:
+def _backward(jaxpr: Jaxpr, env: Environment, cts: dict[int, Any], recording: Recording) -> None:
     for eqn in reversed(jaxpr.eqns):
         outs = [cts.pop(out, None) for out in eqn.outs]
         if all(
@@ -139,7 +201,6 @@ def _backward(jaxpr: Jaxpr, env: Environment, cts: dict[int, Any], recording: Re
                 cts[atom] = add_tangents(cts.get(atom), ct)  # type: ignore[index,arg-type]
         if config.nan_safe_gradients:
             guard_equations(recording, first)
-    return cts
 
 
 def _transpose_equation(eqn: Equation, outs: list[Any], operands: list[Any]) -> Sequence[Any]:

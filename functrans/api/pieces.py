@@ -1,0 +1,340 @@
+"""What one equation contributes to a gradient, made once for the operation and used in every program that has it.
+
+A piece is the derivative of a program of one equation: a function for its results and residuals, and functions that
+add to the cotangents of its operands. They are made by the same transformations that a whole program goes through,
+so a gradient that is put together from them (`functrans.api.tape`) has the bits of the whole program's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+from functrans.backends.interpreter import loop_body
+from functrans.config import config
+from functrans.core.builder import Builder
+from functrans.core.evaluation import Environment, eval_jaxpr, stage
+from functrans.core.jaxpr import Atom, Jaxpr, Literal, Operation
+from functrans.ops.comparison import select_n_p
+from functrans.ops.conversion import convert_element_type_p
+from functrans.ops.elementwise import add_p, div_p, mul_p, neg_p, sub_p
+from functrans.ops.shape import broadcast_in_dim_p
+from functrans.passes.dead_code import drop_unused_inputs
+from functrans.passes.inline import inline
+from functrans.passes.pipeline import finalize, tidied
+from functrans.passes.simplify import simplify
+from functrans.transforms.linearize import linearize
+from functrans.transforms.transpose import accumulate
+
+__all__ = [
+    "ACTIVE",
+    "INACTIVE",
+    "MASKED",
+    "NUMBER",
+    "PLAIN",
+    "ZERO",
+    "Backward",
+    "Kind",
+    "NotInPieces",
+    "Piece",
+    "piece",
+]
+
+INACTIVE, ACTIVE, NUMBER = 0, 1, 2
+"""What an operand is in a pattern: a value without a tangent, one with a tangent, or a literal that is handed over as a
+value. Other literals stand for themselves, and `-1 - i` for the operand that is the same as number i."""
+
+ZERO, PLAIN, MASKED = 0, 1, 2
+"""What a cotangent is: zero, any, or one that may have structural zeros (`functrans.transforms.masking`). A literal
+stands for itself, in a tuple if it may."""
+
+_KEPT_BYTES = 32_768
+
+Kind = int | Literal | tuple[Literal]
+Pattern = Hashable
+
+
+class NotInPieces(Exception):  # noqa: N818  (it says where to go on, and no user sees it)
+    """A program's gradient cannot be put together from pieces: the program must be transformed as a whole."""
+
+
+class Backward(NamedTuple):
+    """A function that adds to the cotangents of operands, and what it works on."""
+
+    function: Callable[[Sequence[Any]], Sequence[Any]] | None
+    """None where nothing is to be computed."""
+    residuals: tuple[int, ...]
+    """Which residuals it reads, then"""
+    cotangents: tuple[int, ...]
+    """which cotangents: first number those that there were of the active operands, then those of the results."""
+    outs: tuple[tuple[Kind, int], ...]
+    """For each active operand what its cotangent is, and where: its number among the function's results, or `-1 - i`
+    for the cotangent i, numbered as above."""
+
+
+class Piece:
+    """A piece.
+
+    Args:
+        operation: the operation.
+        pattern: what its operands are.
+    """
+
+    def __init__(self, operation: Operation, pattern: tuple[Any, ...]) -> None:
+        jaxpr, self.operands, active = _program_of(operation, pattern)
+        self.n_outs = len(operation.out_avals)
+        sizes = [aval.size * aval.dtype.itemsize for aval in (*operation.in_avals, *operation.out_avals)]
+        self.is_large = max(sizes, default=0) > _KEPT_BYTES
+        """Whether a value in it is worth letting go early."""
+        self.active = tuple([i for i, is_active in enumerate(active) if is_active])
+        """Which of the operands have a tangent."""
+        self.residuals: tuple[int, ...] = ()
+        """Where the residuals are: `-1 - i` for operand i, else the number of a result, or of what follows those."""
+        self.nonzeros = (False,) * self.n_outs
+        """Which results have a tangent."""
+        self.aliases: tuple[tuple[int, int], ...] = ()
+        """Results whose tangent is that of an operand: the numbers of both."""
+        self.linear: Jaxpr | None = None
+        self.primal = jaxpr
+        if self.active:
+            lin = linearize(jaxpr, active)
+            self.primal, self.residuals, self.nonzeros = lin.primal, lin.residuals, lin.nonzeros
+            if any(self.nonzeros):
+                self._set_linear(lin.linear)
+        if any([type(atom) is not int for atom in finalize(self.primal).outs]):
+            raise NotInPieces
+        self.extra = len(self.primal.outs) - self.n_outs
+        """How many residuals there are besides operands and results."""
+        self.forwards: dict[tuple[bool, ...], Callable[[Sequence[Any]], Sequence[Any]]] = {}
+        self.backwards: dict[Hashable, Backward] = {}
+        self.independent: dict[Any, bool] = {}
+
+    def _set_linear(self, linear: Jaxpr) -> None:
+        self.linear = linear
+        n_tangents = len(self.active)
+        results = [i for i, nonzero in enumerate(self.nonzeros) if nonzero]
+        if any([type(atom) is not int for atom in linear.outs]) or len(set(linear.outs)) < len(linear.outs):
+            raise NotInPieces
+        if any([aval.dtype.kind == "V" for aval in (*linear.in_avals[:n_tangents], *linear.out_avals)]):
+            raise NotInPieces
+        self.aliases = tuple(
+            [(i, self.active[-1 - atom]) for i, atom in zip(results, linear.outs, strict=True) if atom < 0]  # type: ignore[operator]
+        )
+
+    def forward(self, wanted: tuple[bool, ...]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+        """The function from the operands to some of the results and of the other residuals."""
+        found = self.forwards.get(wanted)
+        if found is None:
+            outs = [atom for atom, is_wanted in zip(self.primal.outs, wanted, strict=True) if is_wanted]
+            found = self.forwards[wanted] = _function(_with_outs(self.primal, outs))
+        return found
+
+    def backward(self, cts: tuple[Kind, ...], before: tuple[Kind, ...]) -> Backward:
+        """What adds to the cotangents of the active operands.
+
+        Args:
+            cts: what the cotangents of the results are that have a tangent.
+            before: what those of the active operands are already.
+        """
+        key = cts, before
+        found = self.backwards.get(key)
+        if found is None:
+            found = self._make_backward(cts, before)
+            _keep(self.backwards, key, found)
+        return found
+
+    def _make_backward(self, cts: tuple[Kind, ...], before: tuple[Kind, ...]) -> Backward:
+        assert self.linear is not None
+        given = [kind != ZERO for kind in cts]
+        linear = _with_outs(self.linear, [atom for atom, use in zip(self.linear.outs, given, strict=True) if use])
+        n_tangents = len(self.active)
+        is_linear = (True,) * n_tangents + (False,) * (len(linear.in_avals) - n_tangents)
+        marks = [_mark(kind) for kind, use in zip(cts, given, strict=True) if use]
+        summed = accumulate(linear, is_linear, marks, [_mark(kind) for kind in before])
+        if None in summed.masked:
+            raise NotInPieces
+        present = [i for i, kind in enumerate((*before, *cts)) if kind != ZERO]
+        program = _with_literals(summed.program, [(*before, *cts)[i] for i in present])
+        return self._backward_of(program, summed.nonzeros, summed.masked, present, (*before, *cts))
+
+    def _backward_of(
+        self,
+        program: Jaxpr,
+        nonzeros: Sequence[bool],
+        masked: Sequence[bool | None],
+        present: list[int],
+        kinds: Sequence[Kind],
+    ) -> Backward:
+        n_residuals = len(self.residuals)
+        results = iter(zip(program.outs, masked, strict=True))
+        outs: list[tuple[Kind, int]] = []
+        computed: list[Atom] = []
+        for nonzero in nonzeros:
+            atom, is_masked = next(results) if nonzero else (None, False)
+            if atom is None:
+                outs.append((ZERO, 0))
+            elif type(atom) is not int:
+                literal: Kind = (atom,) if is_masked else atom  # type: ignore[assignment]
+                outs.append((literal, 0))
+            elif atom < -n_residuals:  # one of the cotangents as it is
+                outs.append((MASKED if is_masked else PLAIN, -1 - present[-1 - atom - n_residuals]))
+            else:
+                if atom not in computed:
+                    computed.append(atom)
+                outs.append((MASKED if is_masked else PLAIN, computed.index(atom)))
+        function: Any = None
+        kept: tuple[int, ...] = ()
+        if computed:
+            smaller, kept = drop_unused_inputs(_with_outs(program, computed), 0)
+            function = _function(smaller)
+        residuals = tuple([i for i in kept if i < n_residuals])
+        return Backward(
+            function, residuals, tuple([present[i - n_residuals] for i in kept if i >= n_residuals]), tuple(outs)
+        )
+
+    def is_independent_of(self, other: Piece, result: int, operand: int) -> bool:
+        """Whether nothing is simplified where a tangent of another piece is an operand's here: what is simplified adds
+        cotangents in another order.
+
+        Args:
+            other: the piece.
+            result: the number of its result.
+            operand: the number of the operand, among the active ones.
+        """
+        key = other, result, operand
+        found = self.independent.get(key)
+        if found is None:
+            found = _stays_apart(other, result, self, operand)
+            _keep(self.independent, key, found)
+        return found
+
+
+def piece(operation: Operation, pattern: tuple[Any, ...]) -> Piece:
+    """The piece for an operation on operands of a pattern.
+
+    Raises:
+        NotInPieces: if there is none.
+    """
+    table = operation.memo.setdefault(table_key(), {})
+    found = table.get(pattern)
+    if found is None:
+        try:
+            found = Piece(operation, pattern)
+        except Exception:  # the whole program says what is wrong, and where
+            found = NotInPieces
+        _keep(table, pattern, found)
+    if type(found) is not Piece:
+        raise NotInPieces
+    return found
+
+
+_MOST = 256
+"""So many of a kind are kept for an operation."""
+
+
+def _keep(table: dict[Any, Any], key: Hashable, value: Any) -> None:
+    if len(table) >= _MOST:
+        table.clear()
+    table[key] = value
+
+
+def table_key() -> str:
+    """Where an operation keeps its pieces."""
+    return "pieces" if config.nan_safe_gradients else "pieces, NaN kept"
+
+
+_ARITHMETIC = frozenset({add_p, sub_p, mul_p, div_p, neg_p, convert_element_type_p, broadcast_in_dim_p, select_n_p})
+
+
+def takes_number(operation: Operation, position: int) -> bool:
+    """Whether a literal operand may be handed over as a value: no rule looks at what number it is."""
+    numbers = operation.memo.get("numbers")
+    if numbers is None:
+        numbers = operation.memo["numbers"] = _number_operands(operation)
+    return bool(numbers[position])
+
+
+def _number_operands(operation: Operation) -> tuple[bool, ...]:
+    jaxpr, _, _ = _program_of(operation, (INACTIVE,) * len(operation.in_avals))
+    program = inline(jaxpr)
+    reached: dict[Atom, set[int]] = {atom: {atom} for atom in program.invars}
+    plain = {atom: not program.aval(atom).shape for atom in program.invars}
+    for eqn in program.eqns:
+        origins: set[int] = set().union(*[reached.get(x, ()) for x in eqn.inputs if type(x) is int])
+        if eqn.primitive not in _ARITHMETIC:
+            plain.update(dict.fromkeys(origins, False))
+        reached.update(dict.fromkeys(eqn.outs, origins))
+    return tuple([plain[atom] for atom in program.invars])
+
+
+def _program_of(operation: Operation, pattern: tuple[Any, ...]) -> tuple[Jaxpr, tuple[int, ...], tuple[bool, ...]]:
+    """The program of one equation, which operands are its inputs, and which of them have a tangent."""
+    operands: list[int] = []
+    atoms: list[Atom] = []
+    for position, part in enumerate(pattern):
+        if type(part) is int and part >= 0:
+            operands.append(position)
+            atoms.append(-len(operands))
+        else:
+            atoms.append(part if type(part) is not int else atoms[-1 - part])
+    builder = Builder(tuple([operation.in_avals[position] for position in operands]))
+    jaxpr = builder.build(builder.add(operation, tuple(atoms), None))
+    return jaxpr, tuple(operands), tuple([pattern[position] == ACTIVE for position in operands])
+
+
+def _with_outs(jaxpr: Jaxpr, outs: Sequence[Atom]) -> Jaxpr:
+    builder = Builder(jaxpr.in_avals)
+    for eqn in jaxpr.eqns:
+        builder.add(eqn.operation, eqn.inputs, eqn.source)
+    return tidied(builder.build(outs))
+
+
+def _with_literals(jaxpr: Jaxpr, kinds: Sequence[Kind]) -> Jaxpr:
+    """The program with literals in the place of some of its last inputs, which are there still, and not used."""
+    if all([type(kind) is int for kind in kinds]):
+        return jaxpr
+    with stage("gradient", jaxpr.in_avals) as recording:
+        inputs: list[Any] = list(recording.inputs())
+        first = len(inputs) - len(kinds)
+        inputs[first:] = [
+            x if type(kind) is int else literal_in(kind) for x, kind in zip(inputs[first:], kinds, strict=True)
+        ]
+        program, _ = recording.close(eval_jaxpr(jaxpr, inputs, recording), intern=False)
+    return tidied(program)
+
+
+def _mark(kind: Kind) -> bool | None:
+    return None if kind == ZERO else kind == MASKED or type(kind) is tuple
+
+
+def literal_in(kind: Kind) -> Literal:
+    """The literal that a cotangent is."""
+    return kind[0] if type(kind) is tuple else kind  # type: ignore[return-value]
+
+
+def _function(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """A function of a sequence of arrays, whose results may share memory with them and with each other."""
+    return loop_body(jaxpr)[0]
+
+
+def _stays_apart(one: Piece, result: int, other: Piece, operand: int) -> bool:
+    assert one.linear is not None
+    assert other.linear is not None
+    number = [i for i, nonzero in enumerate(one.nonzeros) if nonzero].index(result)
+    raw = _joined(one.linear, number, other.linear, operand)
+    apart = _joined(simplify(one.linear), number, simplify(other.linear), operand)
+    return simplify(raw) == apart
+
+
+def _joined(one: Jaxpr, result: int, other: Jaxpr, operand: int) -> Jaxpr:
+    """Two programs as one, the second with a result of the first as an input."""
+    n = len(one.in_avals)
+    builder = Builder((*one.in_avals, *other.in_avals))
+    for eqn in one.eqns:
+        builder.add(eqn.operation, eqn.inputs, eqn.source)
+    inputs: list[Atom] = [-1 - n - i for i in range(len(other.in_avals))]
+    inputs[operand] = one.outs[result]
+    env = Environment(inputs)
+    for eqn in other.eqns:
+        env.write(builder.add(eqn.operation, tuple(env.read_all(eqn.inputs)), eqn.source))
+    return builder.build([*one.outs, *env.read_all(other.outs)])
