@@ -359,6 +359,11 @@ def _insert(x: Any, values: Any, place: int, axis: int) -> Any:
 # Padding
 
 
+def _pad_uniformly(x: Any, value: Any, widths: tuple[tuple[int, int], ...]) -> Any:
+    x = strong(x)
+    return lax.pad(x, convert_element_type(value, x.dtype), [(low, high, 0) for low, high in widths])
+
+
 def _pad_constant(x: Any, *rest: Any) -> Any:
     *values, widths = rest
     x = strong(x)
@@ -417,6 +422,8 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
     if mode in ("constant", "empty"):
         values = kwargs.pop("constant_values", 0)
         _refuse_rest(mode, kwargs)
+        if not isinstance(values, (tuple, list)) and getattr(values, "shape", ()) == ():
+            return record(_pad_uniformly, (array, values), widths)
         return record(_pad_constant, (array, *_padding_values(values, ndim)), widths)
     if kwargs.pop("reflect_type", "even") != "even" or mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise TypeError(f"pad: mode {mode!r} (with these options) is not supported inside of a program")
@@ -430,9 +437,7 @@ def _refuse_rest(mode: str, kwargs: dict[str, Any]) -> None:
 
 
 def _padding_values(values: Any, ndim: int) -> list[Any]:
-    """The value before and that behind each axis, from one, a pair, or a pair for each axis."""
-    if not isinstance(values, (tuple, list, np.ndarray)):
-        return [values] * (2 * ndim)
+    """The value before and that behind each axis, from a pair, or a pair for each axis."""
     pairs = list(values)
     if not isinstance(pairs[0], (tuple, list, np.ndarray)):
         pairs = [pairs if len(pairs) == 2 else pairs * 2]

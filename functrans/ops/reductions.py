@@ -69,6 +69,18 @@ def _reduction(name: str, ufunc: np.ufunc, kinds: str) -> Primitive:
 
     def implementation(operand: Aval, *, axes: Axes) -> Callable[..., Any]:
         reduce, dtype = ufunc.reduce, operand.dtype
+        row = prod([operand.shape[d] for d in axes])
+        are_last = axes == tuple(range(operand.ndim - len(axes), operand.ndim))
+        if are_last and 1 < row <= _SHORT[dtype.kind == "f"] and operand.size >= _MANY_ROWS * row:
+            # NumPy takes short rows one by one: row by row of the transpose it is up to ten times as fast.
+            kept = without(operand.shape, axes)
+            flat = len(kept) == 1
+
+            def reduce_columns(x: Any) -> Any:
+                out = reduce(np.ascontiguousarray(x.reshape(-1, row).transpose()), 0, dtype)
+                return out if flat else out.reshape(kept)
+
+            return reduce_columns
         axis: Any = axes if len(axes) != 1 else axes[0]
         return lambda x: reduce(x, axis, dtype)
 
@@ -82,6 +94,12 @@ def _reduction(name: str, ufunc: np.ufunc, kinds: str) -> Primitive:
     def_specialized_impl(primitive, implementation)
     def_batch(primitive, batch)
     return primitive
+
+
+_SHORT = 16, 48
+"""Up to this length a row is short: of others, and of real floats."""
+_MANY_ROWS = 32
+"""For fewer rows another call costs as much as it saves."""
 
 
 def _reduce(primitive: Primitive, operand: Any, axes: Sequence[int]) -> Any:

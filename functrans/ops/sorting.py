@@ -92,8 +92,26 @@ def _argsort_abstract(*keys: Aval, dimension: int, is_stable: bool) -> Aval:
 def _argsort_impl(*keys: Aval, dimension: int, is_stable: bool) -> Callable[..., Any]:
     if len(keys) > 1:
         return lambda *xs: np.lexsort(xs[::-1], dimension)
-    kind: Any = "stable" if is_stable else None
-    return lambda x: x.argsort(dimension, kind)
+    if not is_stable:
+        return lambda x: x.argsort(dimension)
+    if keys[0].dtype.kind == "c" or keys[0].dtype.itemsize < 4 or keys[0].size < _FEW:
+        return lambda x: x.argsort(dimension, "stable")
+    take = _taker(keys[0].shape, dimension)
+    front = (slice(None),) * dimension
+    before, after = (*front, slice(None, -1)), (*front, slice(1, None))
+
+    def order(x: Any) -> Any:
+        # NumPy's other sort takes a fifth of the time, and where no two elements are equal there is just one order.
+        found = x.argsort(dimension)
+        ascending = take(x, found)
+        rises = np.less(ascending[before], ascending[after])  # not where there is a NaN
+        return found if rises.all() else x.argsort(dimension, "stable")
+
+    return order
+
+
+_FEW = 512
+"""Up to so many elements NumPy's stable sort is as fast as any."""
 
 
 def _argsort_batch(
@@ -251,18 +269,36 @@ def _top_k_abstract(operand: Aval, *, k: int, axis: int) -> tuple[Aval, Aval]:
 
 
 def _top_k_impl(operand: Aval, *, k: int, axis: int) -> Callable[..., Any]:
-    last = operand.shape[axis] - 1
+    n = operand.shape[axis]
     whole = (slice(None),) * axis
     flipped, first = (*whole, slice(None, None, -1)), (*whole, slice(k))
     take = _taker(operand.shape, axis)
 
-    def run(x: Any) -> tuple[Any, Any]:
+    def sort_all(x: Any) -> tuple[Any, Any]:
         # Descending is ascending from behind, and so is the order of equal elements.
         ascending = x[flipped].argsort(axis, "stable")
-        indices = last - ascending[flipped][first]
+        indices = n - 1 - ascending[flipped][first]
         return take(x, indices), indices
 
-    return run
+    if not 0 < k <= n // 4 or operand.size < _FEW or operand.dtype.kind not in "iuf":
+        return sort_all
+    largest, at_least = (*whole, slice(n - k, None)), (*whole, slice(n - k, n - k + 1))
+    take_found = _taker((*operand.shape[:axis], k, *operand.shape[axis + 1 :]), axis)
+
+    def select(x: Any) -> tuple[Any, Any]:
+        # The k largest in any order. They are the only ones that are as large as the least of them, unless others are
+        # equal to it, or there is a NaN.
+        found = x.argpartition(n - k, axis)
+        bound = take(x, found[at_least])
+        if np.count_nonzero(x >= bound) != found.size // n * k:
+            return sort_all(x)
+        indices = found[largest]
+        indices.sort(axis)
+        values = take(x, indices)
+        descending = (k - 1 - values[flipped].argsort(axis, "stable"))[flipped]
+        return take_found(values, descending), take_found(indices, descending)
+
+    return select
 
 
 def _top_k_jvp(

@@ -64,6 +64,7 @@ def reduced_windows(
     part: Callable[[Any, int, int, int, int], Any],
     operands: list[Any],
     windowing: Windowing,
+    rows_first: bool = True,
 ) -> list[Any]:
     """Operands reduced over windows, together.
 
@@ -72,8 +73,11 @@ def reduced_windows(
         part: `part(x, axis, start, stop, stride)`, a slice.
         operands: arrays of one shape.
         windowing: the windows.
+        rows_first: whether elements are joined in C order, along the last axis first; else along the first, which is
+            faster: what is joined lies together in memory.
     """
-    for axis in reversed(range(operands[0].ndim)):  # rows first: elements are joined in C order
+    ndim = operands[0].ndim
+    for axis in reversed(range(ndim)) if rows_first else range(ndim):
         window, stride, dilation = [dims[axis] for dims in windowing]
         count = n_windows(operands[0].shape[axis], window, stride, dilation)
         operands = _along(join, part, operands, axis, (window, stride, dilation), count)
@@ -144,7 +148,7 @@ def _window_reduction(name: str, ufunc: np.ufunc, kinds: str) -> Primitive:
         untouched = prod(window_dimensions) == 1
 
         def run(x: Any) -> Any:
-            result = reduced_windows(join, _view, [x], windowing)[0]
+            result = reduced_windows(join, _view, [x], windowing, rows_first=False)[0]
             return np.array(result) if untouched else result
 
         return run
