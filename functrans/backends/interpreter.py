@@ -28,12 +28,12 @@ from functrans.backends.memory import (
 from functrans.config import config
 from functrans.core.aval import Aval
 from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Equation, Jaxpr, Literal, derived
+from functrans.core.jaxpr import Equation, Jaxpr, Literal
 from functrans.core.nonfinite import check_results, unwarned
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import finalize
 
-__all__ = ["interpreted", "loop_body", "owned", "run_checked"]
+__all__ = ["interpreted", "owned", "run_checked"]
 
 Step = tuple[Callable[..., Any], int, int, Any, Any]
 
@@ -41,20 +41,6 @@ Step = tuple[Callable[..., Any], int, int, Any, Any]
 def interpreted(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
     """The function of a list of arrays that interprets the program."""
     return _prepare_plan(_Plan(finalize(jaxpr), jaxpr))
-
-
-def loop_body(jaxpr: Jaxpr) -> tuple[Callable[[Sequence[Any]], list[Any]], list[Callable[[Any], Any] | None]]:
-    """As `executable`, for the body of a loop: the outputs may share memory with the inputs and with each other. And
-    what makes each of them an array of its own, after the last iteration; None where it is one.
-    """
-    return derived(jaxpr, "loop body", lambda: _prepare_body(jaxpr))
-
-
-def _prepare_body(jaxpr: Jaxpr) -> tuple[Callable[[Sequence[Any]], list[Any]], list[Callable[[Any], Any] | None]]:
-    plan = _Plan(finalize(jaxpr), jaxpr)
-    finishers = [finish for _, finish in plan.outputs]
-    plan.outputs = [(slot, None) for slot, _ in plan.outputs]
-    return _prepare_plan(plan), finishers
 
 
 def _prepare_plan(plan: _Plan) -> Callable[[Sequence[Any]], list[Any]]:

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from functrans.backends.numpy_codegen.generate import write_function
+from functrans.backends.numpy_codegen.rules import Writer, def_source, write_call
+from functrans.backends.numpy_codegen.values import Value
 from functrans.backends.running import executable
 from functrans.control.members import (
     chosen,
@@ -22,7 +25,7 @@ from functrans.control.rearranging import rearranged
 from functrans.core.aval import Aval, aval_of
 from functrans.core.effects import is_effectful
 from functrans.core.evaluation import eval_jaxpr, stage
-from functrans.core.jaxpr import Jaxpr, Literal, axis_names_in, derived
+from functrans.core.jaxpr import Equation, Jaxpr, Literal, axis_names_in, derived
 from functrans.core.rules import (
     BatchAxis,
     UndefinedPrimal,
@@ -40,6 +43,7 @@ from functrans.ops.comparison import eq, ge, le
 from functrans.ops.cond import cond_p
 from functrans.ops.families import constant_like
 from functrans.ops.reductions import reduce_or
+from functrans.passes.pipeline import finalize
 from functrans.transforms.batch import batch, batch_to
 from functrans.transforms.jvp import jvp
 from functrans.transforms.linearize import Linearized, linearize
@@ -76,6 +80,23 @@ def _impl(index: Aval, *operands: Aval, branches: Branches, slots: Slots) -> Cal
         return branch(values)
 
     return run
+
+
+def _write_call(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> list[Value]:
+    """The source of an equation: each branch is a function of its own."""
+    index, *values = operands
+    branches = eqn.params["branches"]
+    functions = [write_function(writer.module, finalize(branch)) for branch in branches]
+    results: list[Value] = []
+    number = writer.name()
+    writer.line(f"{number} = int({index.text})")
+    for place, function in enumerate(functions[:-1]):
+        with writer.block(f"{'if' if place == 0 else 'elif'} {number} {'<=' if place == 0 else '=='} {place}:"):
+            results = write_call(writer, function, values, eqn.out_avals, results)
+    if len(functions) == 1:
+        return write_call(writer, functions[0], values, eqn.out_avals)
+    with writer.block("else:"):
+        return write_call(writer, functions[-1], values, eqn.out_avals, results)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -301,6 +322,7 @@ def _one_by_one(
 
 
 def_specialized_impl(cond_p, _impl)
+def_source(cond_p, _write_call)
 def_general_jvp(cond_p, _jvp)
 def_linearize(cond_p, _linearize)
 def_transpose(cond_p, _transpose)

@@ -10,9 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from functrans.backends.interpreter import owned
+from functrans.backends.numpy_codegen.function import FunctionWriter
+from functrans.backends.numpy_codegen.generate import input_values
+from functrans.backends.numpy_codegen.loops import (
+    Iteration,
+    append_kept,
+    begin_carry,
+    for_rows,
+    go_on,
+    last_carry,
+    loop_function,
+    owned_text,
+)
+from functrans.backends.numpy_codegen.module import Module
+from functrans.backends.numpy_codegen.values import Value
+from functrans.backends.running import run as run_program
 from functrans.control.batched_bodies import BatchedBody, batched_body
-from functrans.control.iterating import iteration_of
 from functrans.control.linear_loops import bind_replay, linear_carry, split_carry
 from functrans.control.loop_bodies import Body, jvp_of_body, linearized_body, with_zeros
 from functrans.control.members import empty_batch, to_front
@@ -28,7 +41,7 @@ from functrans.core.rules import (
     def_specialized_impl,
     def_transpose,
 )
-from functrans.core.tapes import Tape, steps_of, tape_aval
+from functrans.core.tapes import Tape, element_aval, steps_of, tape_aval
 from functrans.errors import MissingRuleError
 from functrans.ops.comparison import lt
 from functrans.ops.conversion import convert_element_type
@@ -36,6 +49,7 @@ from functrans.ops.elementwise import add, sub
 from functrans.ops.reductions import reduce_max
 from functrans.ops.shape import broadcast_in_dim
 from functrans.ops.while_loop import replay_p
+from functrans.passes.pipeline import finalize
 from functrans.transforms.tangents import fill_zeros, nonzeros_of, without_zeros
 
 __all__ = ["bind_replay"]
@@ -54,10 +68,8 @@ def _groups(body: Body, operands: Sequence[Any]) -> tuple[Any, list[Any], list[A
 
 def _impl(*avals: Aval, body: Jaxpr, n_consts: int, n_carry: int, reverse: bool) -> Any:
     program = Body(body, n_consts, n_carry)
-    step = iteration_of(body)
-    advance = step.run
+    loop = loop_function(lambda module, is_checked: _write(module, avals[1:], program, is_checked))
     written_avals = [tape_aval(aval.strong) for aval in body.out_avals[n_carry:]]
-    n_written = len(written_avals)
 
     def run(length: Any, *values: Any) -> list[Any]:
         consts, carry, tapes = program.parts(values)
@@ -67,37 +79,46 @@ def _impl(*avals: Aval, body: Jaxpr, n_consts: int, n_carry: int, reverse: bool)
             if not lengths:
                 return _splats([np.asarray(tape)["opaque"] for tape in tapes], consts)
             n = max(lengths)
-        if n_written:
-            carry = [owned(x) for x in carry]  # tapes may keep it
         columns = [steps_of(tape, n) for tape in tapes]
-        if reverse:
-            columns = [column[::-1] for column in columns]
-        elements = zip(*columns, strict=True) if columns else [()] * n
-        written = [Tape(aval, []) for aval in written_avals]
-        put = [tape.steps.append for tape in written]
-        for read in elements:
-            results = advance([*consts, *carry, *read])
-            carry = results[:n_carry]
-            if n_written:
-                for append, x in zip(put, results[n_carry:], strict=True):
-                    append(x)
-        if step.shares or not n:
-            carry = [owned(x) for x in carry]
-        if reverse:
-            for tape in written:
-                tape.steps.reverse()
-        return [*carry, *written]
+        results = loop(n, *consts, *carry, *[column[::-1] for column in columns] if reverse else columns)
+        written = [steps[::-1] if reverse else steps for steps in results[n_carry:]]
+        return [*results[:n_carry], *map(Tape, written_avals, written)]
 
     def _splats(elements: list[Any], consts: list[Any]) -> list[Any]:
         # All tapes are of any length: so is what is written.
         outs = []
-        for aval, element in zip(written_avals, advance([*consts, *elements]), strict=True):
+        for aval, element in zip(written_avals, run_program(body, [*consts, *elements]), strict=True):
             splat = np.empty(aval.shape, aval.dtype)
             splat["opaque"] = element
             outs.append(splat)
         return outs
 
     return run
+
+
+def _write(module: Module, avals: Sequence[Aval], body: Body, is_checked: bool) -> str:
+    """Write a function that runs the loop, from the number of iterations, constants, carry and the arrays on tapes (in
+    the order in which they are read) to the last carry and lists of what is written; its name."""
+    name, writer = module.name("replay"), FunctionWriter(module)
+    operands = input_values(avals, "x")
+    consts, init, columns = body.parts(operands)
+    step = Iteration(body.jaxpr if is_checked else finalize(body.jaxpr), is_checked)
+    is_kept = body.n_written > 0
+    if is_kept:
+        init = [x._replace(text=owned_text(writer, x.text)) for x in init]
+    carry = begin_carry(writer, step, len(consts), init, in_place=not is_kept)
+    lists, rows = writer.names(body.n_written), writer.names(len(columns))
+    for line in [f"{x} = []" for x in lists]:
+        writer.line(line)
+    with for_rows(writer, rows, [x.text for x in columns], "range(n)", None):
+        elements = [Value(row, element_aval(x.aval), None) for row, x in zip(rows, columns, strict=True)]
+        outs = step.write(writer, [*consts, *carry.values, *elements])
+        append_kept(writer, step, outs, lists)
+        go_on(writer, carry, outs)
+    results = [*[x.text for x in last_carry(writer, carry, "n", is_kept=is_kept)], *lists]
+    writer.line(f"return [{', '.join(results)}]")
+    module.add(writer.text(f"def {name}({', '.join(['n', *[x.text for x in operands]])}):"))
+    return name
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.backends.interpreter import owned
-from functrans.config import config
+from functrans.backends.memory import shared_outputs
+from functrans.backends.numpy_codegen.function import FunctionWriter
+from functrans.backends.numpy_codegen.generate import input_values
+from functrans.backends.numpy_codegen.loops import (
+    Iteration,
+    begin_carry,
+    for_rows,
+    go_on,
+    last_carry,
+    loop_function,
+    owned_text,
+)
+from functrans.backends.numpy_codegen.module import Module
+from functrans.backends.numpy_codegen.rules import Writer, def_source, write_call
+from functrans.backends.numpy_codegen.values import C, Value
 from functrans.control.loop_bodies import Body, fixed_point, jvp_of_body, with_zeros
 from functrans.control.scan_bodies import has_guards, shows_nans, unguarded
 from functrans.control.scan_plan import Plan, make_plan, plain_plan
 from functrans.core.aval import Aval
 from functrans.core.effects import is_effectful
-from functrans.core.jaxpr import Jaxpr, derived
+from functrans.core.jaxpr import Equation, Jaxpr, derived
 from functrans.core.rules import BatchAxis, def_general_jvp, def_program_batch, def_specialized_impl
 from functrans.core.tapes import is_tape
 from functrans.ops.families import stacked
@@ -30,32 +44,51 @@ __all__: list[str] = []
 # The value
 
 
-def _implementation(
-    *avals: Aval, jaxpr: Jaxpr, length: int, reverse: bool, n_consts: int, n_carry: int
-) -> Callable[..., tuple[Any, ...]]:
-    body = Body(jaxpr, n_consts, n_carry)
-    stack_avals = [stack_of(aval, length) for aval in jaxpr.out_avals[n_carry:]]
-    may_try_plain = has_guards(jaxpr) and not is_effectful(jaxpr) and shows_nans(jaxpr, n_consts, n_carry)
+class _Scan(NamedTuple):
+    """An equation of the primitive."""
 
-    def run(*operands: Any) -> tuple[Any, ...]:
-        fixed, init, xs = body.parts(operands)
-        if not length:
-            return (*[owned(x) for x in init], *[_empty_stack(aval) for aval in stack_avals])
-        if config.checks_values:
-            return _run(plain_plan(jaxpr, n_consts, n_carry, length), length, reverse, fixed, init, xs)
-        if may_try_plain:
-            with np.errstate(invalid="ignore"):
-                results = _run(_plan(unguarded(jaxpr), n_consts, n_carry, length), length, reverse, fixed, init, xs)
-            if not any(map(_has_nan, results)):
-                return results
-        return _run(_plan(jaxpr, n_consts, n_carry, length), length, reverse, fixed, init, xs)
+    avals: Sequence[Aval]
+    jaxpr: Jaxpr
+    length: int
+    reverse: bool
+    n_consts: int
+    n_carry: int
 
-    return run
+    def plan(self, jaxpr: Jaxpr) -> Plan:
+        """The plan for the body, or for a variant of it."""
+        key = ("scan plan", self.n_consts, self.n_carry, self.length)
+        return derived(jaxpr, key, lambda: make_plan(jaxpr, self.n_consts, self.n_carry, self.length))
 
 
-def _plan(jaxpr: Jaxpr, n_consts: int, n_carry: int, length: int) -> Plan:
-    key = ("scan plan", n_consts, n_carry, length)
-    return derived(jaxpr, key, lambda: make_plan(jaxpr, n_consts, n_carry, length))
+def _implementation(*avals: Aval, **params: Any) -> Callable[..., Any]:
+    scan = _Scan(avals, **params)
+    plain = plain_plan(scan.jaxpr, scan.n_consts, scan.n_carry, scan.length)
+    return loop_function(
+        lambda module, is_checked: _write_plan(module, scan, plain, True) if is_checked else _write(module, scan)
+    )
+
+
+def _write_call(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> list[Value]:
+    """The source of an equation: a call of a function of its own, so that what it needs ends with it."""
+    name = _write(writer.module, _Scan(eqn.in_avals, **eqn.params))
+    return write_call(writer, name, operands, eqn.out_avals)
+
+
+def _write(module: Module, scan: _Scan) -> str:
+    """Write a function that runs the loop; its name."""
+    jaxpr = scan.jaxpr
+    guarded = _write_plan(module, scan, scan.plan(jaxpr))
+    may_try_plain = has_guards(jaxpr) and not is_effectful(jaxpr) and shows_nans(jaxpr, scan.n_consts, scan.n_carry)
+    if not scan.length or not may_try_plain:
+        return guarded
+    plain = _write_plan(module, scan, scan.plan(unguarded(jaxpr)))
+    name, writer = module.name("scan"), FunctionWriter(module)
+    with writer.block('with np.errstate(invalid="ignore"):'):
+        writer.line(f"results = {plain}(*operands)")
+    has_nan = module.constant(_has_nan, "has_nan")
+    writer.line(f"return {guarded}(*operands) if any(map({has_nan}, results)) else results")
+    module.add(writer.text(f"def {name}(*operands):"))
+    return name
 
 
 def _has_nan(x: Any) -> bool:
@@ -64,59 +97,90 @@ def _has_nan(x: Any) -> bool:
     return any(map(_has_nan, x.rows if isinstance(x, TapeStack) else x.steps))
 
 
-def _run(plan: Plan, length: int, reverse: bool, fixed: list[Any], init: list[Any], xs: list[Any]) -> tuple[Any, ...]:
+def _write_plan(module: Module, scan: _Scan, plan: Plan, checked: bool = False) -> str:
+    """Write a function that does what a plan says; its name."""
+    name, writer = module.name("scan"), FunctionWriter(module)
+    operands = input_values(scan.avals, "x")
+    fixed, init, xs = Body(scan.jaxpr, scan.n_consts, scan.n_carry).parts(operands)
+    if scan.length:
+        results = _write_parts(writer, scan, plan, fixed, init, xs, checked)
+    else:
+        results = [owned_text(writer, x.text) for x in init]
+        results += [_empty_stack_text(writer, stack_of(aval, 0)) for aval in scan.jaxpr.out_avals[scan.n_carry :]]
+    writer.line(f"return [{', '.join(results)}]")
+    module.add(writer.text(f"def {name}({', '.join([x.text for x in operands])}):"))
+    return name
+
+
+def _write_parts(
+    writer: FunctionWriter,
+    scan: _Scan,
+    plan: Plan,
+    fixed: list[Value],
+    init: list[Value],
+    xs: list[Value],
+    checked: bool,
+) -> list[str]:
+    """Write the parts of a plan, one after the other; the results."""
     if plan.before is not None:
-        fixed = fixed + plan.before(fixed)
+        fixed = fixed + writer.program(plan.before, fixed)
     stacks = list(xs)
     if plan.ahead is not None:
-        compute, finishers = plan.ahead
-        found = compute([*fixed, *xs])
-        n_early = plan.n_early
-        stacks += [x if own is None else own(x) for x, own in zip(found[:n_early], finishers[:n_early], strict=True)]
-        stacks += found[n_early:]
-    written = [_empty_stack(aval) for aval in plan.written]
-    carry = [init[i] for i in plan.carry]
+        found = writer.program(plan.ahead, [*fixed, *xs])
+        shared = shared_outputs(plan.ahead)
+        for number in range(plan.n_early):
+            if shared[number]:
+                found[number] = found[number]._replace(text=owned_text(writer, found[number].text))
+                found[number] = writer.kept(found[number])
+        stacks += found
+    written = writer.names(len(plan.written))
+    for stack, aval in zip(written, plan.written, strict=True):
+        writer.line(f"{stack} = {_empty_stack_text(writer, aval)}")
+    last = dict(zip(plan.carry, [init[i] for i in plan.carry], strict=True))
     if plan.loop is not None:
-        rows = [stacks[i][::-1] if reverse else stacks[i] for i in plan.read]
-        carry = _run_loop(
-            plan.loop, fixed, carry, rows, written, range(length - 1, -1, -1) if reverse else range(length)
-        )
-    carry = [x if own is None else own(x) for x, own in zip(carry, plan.finish_carry, strict=True)]
-    stacks += written
+        read = [f"{stacks[i].text}{'[::-1]' if scan.reverse else ''}" for i in plan.read]
+        body = Iteration(plan.loop, checked)
+        carried = _write_loop(writer, scan, body, fixed, list(last.values()), read, written)
+        last = dict(zip(plan.carry, carried, strict=True))
+    stacks += [Value(stack, aval, C) for stack, aval in zip(written, plan.written, strict=True)]
     if plan.after is not None:
-        compute, finishers = plan.after
-        sums = compute([*fixed, *stacks, *[init[i] for i in plan.summed]])
-        last = dict(zip(plan.carry, carry, strict=True))
-        last.update(
-            zip(
-                plan.summed, [x if own is None else own(x) for x, own in zip(sums, finishers, strict=True)], strict=True
-            )
-        )
-        carry = [last[i] for i in range(len(init))]
-    return (*carry, *[stacks[i] for i in plan.ys])
+        sums = writer.program(plan.after, [*fixed, *stacks, *[init[i] for i in plan.summed]])
+        for i, x, is_shared in zip(plan.summed, sums, shared_outputs(plan.after), strict=True):
+            last[i] = x._replace(text=owned_text(writer, x.text)) if is_shared else x
+    return [last[i].text for i in range(len(init))] + [stacks[i].text for i in plan.ys]
 
 
-def _run_loop(
-    step: Callable[[Sequence[Any]], list[Any]],
-    fixed: list[Any],
-    carry: list[Any],
-    rows: list[Any],
-    written: list[Any],
-    places: range,
-) -> list[Any]:
-    n_carry = len(carry)
-    numbered = list(enumerate(written, n_carry))
-    # Only the outputs that a loop writes are looked at one by one: each access in Python counts here.
-    for i, row in zip(places, zip(*rows, strict=True) if rows else [()] * len(places), strict=True):
-        outs = step([*fixed, *carry, *row])
-        for number, stack in numbered:
-            stack[i] = outs[number]
-        carry = outs[:n_carry]
-    return carry
+def _write_loop(
+    writer: FunctionWriter,
+    scan: _Scan,
+    body: Iteration,
+    fixed: list[Value],
+    init: list[Value],
+    read: list[str],
+    written: list[str],
+) -> list[Value]:
+    """Write the loop; the last carry."""
+    carry = begin_carry(writer, body, len(fixed), init)
+    rows, index = writer.names(len(read)), writer.name() if written else None
+    places = f"range({scan.length - 1}, -1, -1)" if scan.reverse else f"range({scan.length})"
+    with for_rows(writer, rows, read, places, index):
+        avals = body.jaxpr.in_avals[len(fixed) + len(init) :]
+        operands = [Value(row, aval, None) for row, aval in zip(rows, avals, strict=True)]
+        outs = body.write(writer, [*fixed, *carry.values, *operands])
+        for stack, x in zip(written, outs[len(init) :], strict=True):
+            writer.line(f"{stack}[{index}] = {x.text}")
+        go_on(writer, carry, outs)
+    return last_carry(writer, carry)
 
 
-def _empty_stack(aval: Aval) -> Any:
-    return TapeStack(aval, [None] * aval.shape[0]) if is_tape(aval) else np.empty(aval.shape, aval.dtype)
+def _empty_stack_text(writer: Writer, aval: Aval) -> str:
+    if not is_tape(aval):
+        return f"np.empty({aval.shape}, {writer.module.dtype(aval.dtype)})"
+    return f"{writer.module.constant(partial(_empty_tapes, aval), 'stack', aval)}()"
+
+
+def _empty_tapes(aval: Aval) -> TapeStack:
+    return TapeStack(aval, [None] * aval.shape[0])
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -192,5 +256,6 @@ def _batch(
 
 
 def_specialized_impl(scan_p, _implementation)
+def_source(scan_p, _write_call)
 def_general_jvp(scan_p, _jvp)
 def_program_batch(scan_p, _batch)

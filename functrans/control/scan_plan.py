@@ -9,10 +9,9 @@ product *after* the loop sums up all rows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from functrans.backends.interpreter import loop_body
 from functrans.control.scan_bodies import hoisted
 from functrans.core.aval import Aval
 from functrans.core.builder import Builder
@@ -40,29 +39,25 @@ _MOVING = frozenset({
     shapes.reduce_sum_p, slice_p, convert_element_type_p, dot_general_p,
 })  # fmt: skip
 
-Function = Callable[[Sequence[Any]], list[Any]]
-Finish = Callable[[Any], Any] | None
-
 
 class Plan(NamedTuple):
     """The parts of a body. Numbers of stacks count those that are read, then those that `ahead` gives, then those that
     the loop writes.
     """
 
-    before: Function | None
+    before: Jaxpr | None
     """From the constants to more constants."""
-    ahead: tuple[Function, list[Finish]] | None
-    """From constants and the stacks that are read to more stacks, and what makes each an array of its own."""
-    loop: Function | None
+    ahead: Jaxpr | None
+    """From constants and the stacks that are read to more stacks."""
+    loop: Jaxpr | None
     """From constants, carry and rows to carry and rows."""
-    finish_carry: list[Finish]
     carry: list[int]
     """Which parts of the carry the loop carries."""
     read: list[int]
     """Which stacks the loop reads."""
     written: list[Aval]
     """The stacks that the loop writes."""
-    after: tuple[Function, list[Finish]] | None
+    after: Jaxpr | None
     """From constants, all stacks and the initial carry to the parts of the last carry that the loop does not carry."""
     ys: list[int]
     """Which stacks are the results."""
@@ -74,21 +69,18 @@ class Plan(NamedTuple):
 
 def plain_plan(jaxpr: Jaxpr, n_consts: int, n_carry: int, length: int) -> Plan:
     """The body as it is, in a loop."""
-    run, finishers = loop_body(jaxpr)
     n_rows = len(jaxpr.in_avals) - n_consts - n_carry
     written = [stack_of(aval, length) for aval in jaxpr.out_avals[n_carry:]]
     ys = list(range(n_rows, n_rows + len(written)))
-    return Plan(
-        None, None, run, finishers[:n_carry], list(range(n_carry)), list(range(n_rows)), written, None, ys, 0, []
-    )
+    return Plan(None, None, jaxpr, list(range(n_carry)), list(range(n_rows)), written, None, ys, 0, [])
 
 
 def make_plan(jaxpr: Jaxpr, n_consts: int, n_carry: int, length: int) -> Plan:
-    """Cut a body into its parts."""
+    """Cut a body into its parts, each in its final form."""
     before, body = hoisted(finalize(jaxpr), n_consts)
     n_fixed = n_consts + (0 if before is None else len(before.outs))
     cutter = _Cutter(body, n_fixed, n_carry, length)
-    return cutter.plan(None if before is None else loop_body(before)[0])
+    return cutter.plan(None if before is None else finalize(before))
 
 
 class _Sum(NamedTuple):
@@ -114,7 +106,7 @@ class _Cutter:
         factors = {x for s in products for x in s.term.inputs}
         self.sums = [s for s in candidates if s in products or s.term.inputs[0] in factors]
 
-    def plan(self, before: Function | None) -> Plan:
+    def plan(self, before: Jaxpr | None) -> Plan:
         """All parts."""
         summed = {s.number for s in self.sums}
         left_out = {s.term.outs[0] for s in self.sums} | {s.adding.outs[0] for s in self.sums} | self.early
@@ -135,12 +127,10 @@ class _Cutter:
         idle = not carried and not written and not loop.eqns
         free = iter(range(len(self.rows), len(self.rows) + len(early)))
         free_late = iter(range(len(self.rows) + len(ahead), len(stacks)))
-        run, finishers = loop_body(loop)
         return Plan(
             before,
-            loop_body(self._ahead(ahead)) if ahead else None,
-            None if idle else run,
-            finishers[: len(carried)],
+            finalize(self._ahead(ahead)) if ahead else None,
+            None if idle else finalize(loop),
             carried,
             [stacks.index(x) for x in read],
             [stack_of(self.body.aval(x), self.length) for x in written],
@@ -210,7 +200,7 @@ class _Cutter:
         kept = sum([_bytes(self.body.aval(x)) for x in set(product.inputs) if x not in self.early])
         return kept <= 2 * _bytes(product.out_avals[0]) and kept * self.length <= _LARGEST_STACK
 
-    def _after(self, stacks: Sequence[Atom]) -> tuple[Function, list[Finish]]:
+    def _after(self, stacks: Sequence[Atom]) -> Jaxpr:
         fixed = [self.body.aval(x) for x in self.fixed]
         avals = {x: stack_of(self.body.aval(x), self.length) for x in stacks}
         builder = Builder((*fixed, *[avals[x] for x in stacks], *[self.body.aval(s.before) for s in self.sums]))
@@ -221,7 +211,7 @@ class _Cutter:
             (total,) = builder.add(operation, places, s.term.source)
             start = -1 - (len(fixed) + len(stacks) + number)
             outs += builder.add(s.adding.operation, (start, total), s.adding.source)
-        return loop_body(tidied(builder.build(outs)))
+        return finalize(tidied(builder.build(outs)))
 
 
 def _over_rows(term: Equation) -> dict[str, Any]:

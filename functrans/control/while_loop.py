@@ -7,16 +7,28 @@ a replay backwards. So the length need not be known beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.backends.interpreter import owned
-from functrans.backends.running import executable
+from functrans.backends.numpy_codegen.function import FunctionWriter
+from functrans.backends.numpy_codegen.generate import input_values
+from functrans.backends.numpy_codegen.loops import (
+    Iteration,
+    append_kept,
+    begin_carry,
+    go_on,
+    last_carry,
+    loop_function,
+    owned_text,
+)
+from functrans.backends.numpy_codegen.module import Module
+from functrans.backends.numpy_codegen.rules import Writer, def_source, write_call
+from functrans.backends.numpy_codegen.values import Value
 from functrans.control.batched_bodies import BatchedBody, batched_body
 from functrans.control.checkpointed_loop import bind_snapshots, retraced
-from functrans.control.iterating import iteration_of
 from functrans.control.linear_loops import linear_carry, split_carry
 from functrans.control.loop_bodies import Body, jvp_of_body, linearized_body, with_zeros
 from functrans.control.members import empty_batch, joined, member, to_front
@@ -25,7 +37,7 @@ from functrans.control.replay import bind_replay
 from functrans.core.aval import Aval
 from functrans.core.effects import is_effectful
 from functrans.core.evaluation import eval_jaxpr, stage
-from functrans.core.jaxpr import Jaxpr, Literal, derived
+from functrans.core.jaxpr import Equation, Jaxpr, Literal, derived
 from functrans.core.rules import (
     BatchAxis,
     UndefinedPrimal,
@@ -44,6 +56,7 @@ from functrans.ops.conversion import convert_element_type
 from functrans.ops.elementwise import add
 from functrans.ops.reductions import reduce_or
 from functrans.ops.while_loop import while_p
+from functrans.passes.pipeline import finalize
 from functrans.transforms.batch import batch, batch_to, collective_over
 from functrans.transforms.tangents import fill_zeros, nonzeros_of, without_zeros
 
@@ -104,44 +117,44 @@ def bind_while(
 # The value
 
 
-def _impl(*avals: Aval, cond: Jaxpr, body: Jaxpr, counted: bool, **params: Any) -> Any:
-    loop = While(cond, body, counted=counted, **params)
-    test, step = executable(cond), iteration_of(body)
-    advance, n_carry, n_written = step.run, loop.body.n_carry, loop.body.n_written
-    written_avals = [tape_aval(aval.strong) for aval in body.out_avals[n_carry:]]
+def _impl(*avals: Aval, **params: Any) -> Callable[..., Any]:
+    return loop_function(lambda module, is_checked: _write(module, avals, While(**params), is_checked))
 
-    def run(*values: Any) -> list[Any]:
-        cond_consts, body_consts, carry = loop.groups(values)
-        if not n_written and not counted:
-            return _plain(cond_consts, body_consts, carry)
-        carry = [owned(x) for x in carry]  # tapes may keep it
-        tapes = [Tape(aval, []) for aval in written_avals]
-        put = [tape.steps.append for tape in tapes]
-        length = 0
-        while test([*cond_consts, *carry])[0]:
-            results = advance([*body_consts, *carry])
-            carry = results[:n_carry]
-            for append, x in zip(put, results[n_carry:], strict=True):
-                append(x)
-            length += 1
-        if step.shares or not length:
-            carry = [owned(x) for x in carry]
-        return [*carry, *tapes, np.int64(length)] if counted else [*carry, *tapes]
 
-    def _plain(cond_consts: list[Any], body_consts: list[Any], carry: list[Any]) -> list[Any]:
-        first = carry
-        if body_consts:
-            while test([*cond_consts, *carry])[0]:
-                carry = advance([*body_consts, *carry])
-        elif cond_consts:
-            while test([*cond_consts, *carry])[0]:
-                carry = advance(carry)
-        else:
-            while test(carry)[0]:
-                carry = advance(carry)
-        return [owned(x) for x in carry] if step.shares or carry is first else carry
+def _write_call(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> list[Value]:
+    """The source of an equation: a call of a function of its own, so that what it needs ends with it."""
+    name = _write(writer.module, eqn.in_avals, While(**eqn.params), False)
+    return write_call(writer, name, operands, eqn.out_avals)
 
-    return run
+
+def _write(module: Module, avals: Sequence[Aval], loop: While, is_checked: bool) -> str:
+    """Write a function that runs the loop; its name."""
+    name, writer = module.name("loop"), FunctionWriter(module)
+    operands = input_values(avals, "x")
+    cond_consts, consts, init = loop.groups(operands)
+    test, body = [Iteration(x if is_checked else finalize(x), is_checked) for x in (loop.cond, loop.body.jaxpr)]
+    is_kept = loop.body.n_written > 0
+    if is_kept:
+        init = [x._replace(text=owned_text(writer, x.text)) for x in init]
+    carry = begin_carry(writer, body, len(consts), init, in_place=not is_kept)
+    lists, ran, length = writer.names(loop.body.n_written), writer.name(), writer.name()
+    for line in (*[f"{x} = []" for x in lists], f"{ran} = False", *[f"{length} = 0"] * loop.counted):
+        writer.line(line)
+    with writer.block("while True:"):
+        (holds,) = test.write(writer, [*cond_consts, *[x._replace(buffer=None) for x in carry.values]])
+        with writer.block(f"if not {holds.text}:"):
+            writer.line("break")
+        outs = body.write(writer, [*consts, *carry.values])
+        append_kept(writer, body, outs, lists)
+        go_on(writer, carry, outs)
+        writer.line(f"{length} += 1" if loop.counted else f"{ran} = True")
+    results = [x.text for x in last_carry(writer, carry, length if loop.counted else ran, is_kept=is_kept)]
+    for x, aval in zip(lists, body.jaxpr.out_avals[loop.body.n_carry :], strict=True):
+        tape = writer.module.constant(partial(Tape, tape_aval(aval.strong)), "tape", tape_aval(aval.strong))
+        results.append(f"{tape}({x})")
+    writer.line(f"return [{', '.join([*results, *[f'np.int64({length})'] * loop.counted])}]")
+    module.add(writer.text(f"def {name}({', '.join([x.text for x in operands])}):"))
+    return name
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -387,6 +400,7 @@ def _snapshots_batch(
 
 def_program_batch(snapshots_p, _snapshots_batch)
 def_specialized_impl(while_p, _impl)
+def_source(while_p, _write_call)
 def_general_jvp(while_p, _jvp)
 def_linearize(while_p, _linearize)
 def_transpose(while_p, _transpose)

@@ -65,15 +65,24 @@ class FunctionWriter:
         """A line that opens a block, and the block."""
         self.line(head)
         self._depth += 1
+        first = len(self._lines)
+        free, self._free = self._free, {}  # in a loop, what was free before may be in use when the block begins again
         try:
             yield
         finally:
+            if not any([type(line) is str for _, line in self._lines[first:]]):
+                self.line("pass")
             self._depth -= 1
+            self._free = free
 
     def name(self) -> str:
         """A new name for a local variable."""
         self._n_names += 1
         return f"t{self._n_names - 1}"
+
+    def names(self, n: int) -> list[str]:
+        """New names for so many local variables."""
+        return [self.name() for _ in range(n)]
 
     def text(self, head: str) -> str:
         """The source of the function, after its first line."""
@@ -93,6 +102,12 @@ class FunctionWriter:
         for eqn, dying in zip(jaxpr.eqns, deaths(jaxpr), strict=True):
             walk.equation(eqn, frozenset(dying))
         return [walk.value(atom) for atom in jaxpr.outs]
+
+    def kept(self, x: Value) -> Value:
+        """A value in a variable of its own."""
+        name = self.name()
+        self.line(f"{name} = {x.text}")
+        return Value(name, x.aval, x.layout)
 
     # ---- memory
 
@@ -146,8 +161,11 @@ class _Walk:
             values = [self._elementwise(eqn, operands, ufunc, dying)]
         else:
             rule = RULES.get(eqn.primitive)
-            expression = None if rule is None else rule(self.writer, eqn, operands)
-            values = self._call(eqn, operands) if expression is None else [self._assign(eqn, operands, expression)]
+            made = None if rule is None else rule(self.writer, eqn, operands)
+            if made is None:
+                values = self._call(eqn, operands)
+            else:
+                values = [self._assign(eqn, operands, made)] if isinstance(made, Expression) else made
         self.env.write(values)
         for value in values:
             if value.buffer is not None:

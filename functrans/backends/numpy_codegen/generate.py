@@ -75,4 +75,6 @@ def input_values(avals: Sequence[Aval], stem: str, donated: Collection[int] = ()
 
 def _own(x: Value) -> str:
     """An array of its own; a scalar of NumPy's where it has no axes, which cannot be written to."""
+    if x.aval.dtype.kind == "V":
+        return x.text  # a tape, which nobody writes to
     return f"{x.text}.copy()" if x.aval.ndim else f"{x.text}[()]"

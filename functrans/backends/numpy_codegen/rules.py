@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Protocol
 from functrans.backends.numpy_codegen.module import Module
 from functrans.backends.numpy_codegen.values import Buffer, Value
 from functrans.core.aval import Aval
-from functrans.core.jaxpr import Equation
+from functrans.core.jaxpr import Equation, Jaxpr
 from functrans.core.primitive import Primitive
 
-__all__ = ["RULES", "Expression", "Rule", "Writer", "def_source"]
+__all__ = ["RULES", "Expression", "Rule", "Writer", "def_source", "write_call"]
 
 
 class Writer(Protocol):
@@ -26,7 +26,11 @@ class Writer(Protocol):
 
     def name(self) -> str: ...
 
+    def names(self, n: int) -> list[str]: ...
+
     def take_free(self, aval: Aval) -> Buffer | None: ...
+
+    def program(self, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value]: ...
 
 
 class Expression(NamedTuple):
@@ -41,12 +45,31 @@ class Expression(NamedTuple):
     """Whether the text is a name that holds the result already."""
 
 
-Rule = Callable[[Writer, Equation, Sequence[Value]], Expression | None]
+Rule = Callable[[Writer, Equation, Sequence[Value]], Expression | list[Value] | None]
 RULES: dict[Primitive, Rule] = {}
 
 
 def def_source(primitive: Primitive, rule: Rule) -> None:
-    """Give the source of a primitive: `rule(writer, equation, operands)` gives that of its result, and may write lines
-    before; None where it has none for these operands, and the implementation is called.
+    """Give the source of a primitive: `rule(writer, equation, operands)` gives that of its result (for several, what
+    they are once the lines are run that it has written); None where it has none for these operands, and the
+    implementation is called.
     """
     RULES[primitive] = rule
+
+
+def write_call(
+    writer: Writer, function: str, operands: Sequence[Value], avals: Sequence[Aval], results: Sequence[Value] = ()
+) -> list[Value]:
+    """Write a call of a function of the module that gives a list of arrays of their own; what these are.
+
+    Args:
+        writer: the function that calls.
+        function: the name of the one that is called.
+        operands: its arguments.
+        avals: the avals of what it gives.
+        results: where they go, if that is the same as for another call.
+    """
+    names = [x.text for x in results] or writer.names(len(avals))
+    call = f"{function}({', '.join([x.text for x in operands])})"
+    writer.line(f"{', '.join(names)}{',' * (len(names) == 1)} = {call}" if names else call)
+    return [Value(name, aval, None, Buffer(name, aval, None)) for name, aval in zip(names, avals, strict=True)]
