@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
-from functrans.backends.interpreter import loop_body
+from functrans.backends.interpreter import interpreted
 from functrans.config import config
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment, eval_jaxpr, stage
@@ -314,7 +314,7 @@ def literal_in(kind: Kind) -> Literal:
 
 def _function(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], Sequence[Any]]:
     """A function of a sequence of arrays, whose results may share memory with them and with each other."""
-    return loop_body(jaxpr)[0]
+    return interpreted(jaxpr, shares=True)
 
 
 def _stays_apart(one: Piece, result: int, other: Piece, operand: int) -> bool:

@@ -38,9 +38,17 @@ __all__ = ["interpreted", "owned", "run_checked"]
 Step = tuple[Callable[..., Any], int, int, Any, Any]
 
 
-def interpreted(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
-    """The function of a list of arrays that interprets the program."""
-    return _prepare_plan(_Plan(finalize(jaxpr), jaxpr))
+def interpreted(jaxpr: Jaxpr, shares: bool = False) -> Callable[[Sequence[Any]], list[Any]]:
+    """The function of a list of arrays that interprets the program.
+
+    Args:
+        jaxpr: the program.
+        shares: whether outputs may share memory with inputs and with each other.
+    """
+    plan = _Plan(finalize(jaxpr), jaxpr)
+    if shares:
+        plan.outputs = [(slot, None) for slot, _ in plan.outputs]
+    return _prepare_plan(plan)
 
 
 def _prepare_plan(plan: _Plan) -> Callable[[Sequence[Any]], list[Any]]:
