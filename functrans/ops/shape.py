@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,8 @@ __all__ = [
     "broadcast_in_dim_p",
     "expand_dims",
     "expand_dims_p",
-    "is_summed_by_ufunc",
     "moveaxis",
+    "ones_for_sums",
     "reduce_sum",
     "reduce_sum_p",
     "reshape",
@@ -33,6 +33,7 @@ __all__ = [
     "rev_p",
     "squeeze",
     "squeeze_p",
+    "sum_as_product",
     "transpose",
     "transpose_p",
 ]
@@ -121,11 +122,22 @@ def _reduce_sum_abstract(operand: Aval, *, axes: Shape) -> Aval:
 
 
 def _reduce_sum_impl(operand: Aval, *, axes: Shape) -> Callable[..., Any]:
-    leading, trailing = _outer_axes(operand, axes)
-    if not is_summed_by_ufunc(operand, axes):
-        return _sum_by_product(operand, leading, trailing)
+    product = sum_as_product(operand, axes)
+    if product is not None:
+        return _sum_by_product(operand, product)
     axis = axes if len(axes) != 1 else axes[0]
     return lambda x: np.add.reduce(x, axis, x.dtype)
+
+
+class SumAsProduct(NamedTuple):
+    """A sum over axes that are the first or the last: `ones(n_rows) @ (x as rows @ ones(row))`."""
+
+    n_rows: int
+    """How many elements are summed up over the first axes; 1 if those are kept."""
+    row: int
+    """And over the last ones."""
+    kept: Shape
+    """The shape of the result."""
 
 
 _LONGEST_ROW = 1024
@@ -134,53 +146,52 @@ _MOST_ROWS = 131_072
 """For so many there are ones at hand."""
 
 
-def is_summed_by_ufunc(operand: Aval, axes: Shape) -> bool:
-    """Whether `reduce_sum` is `np.add.reduce`, to the bit; else it is taken with a vector of ones by BLAS.
+def sum_as_product(operand: Aval, axes: Shape) -> SumAsProduct | None:
+    """How `reduce_sum` is taken with ones by BLAS; None if it is `np.add.reduce`, to the bit.
 
-    So are sums of real floats over the first axes, or short ones over the last: the ufunc is slow where rows are short,
-    and adds rows one by one, so that errors grow with their number (65536x9 float32: 730 us and an error of 3e-3; the
-    product takes 60, with 4e-4. 32x64 float64: 1.4 us and 0.6).
+    The ufunc is slow where rows are short, and it adds up rows one by one, so that errors grow with their number
+    (65536x9 float32: 730 us and an error of 3e-3, where the product takes 60 us and has 4e-4; 32x64 float64: 1.4 us
+    and 0.6).
     """
-    leading, trailing = _outer_axes(operand, axes)
-    if operand.dtype.char not in "fd" or not leading + trailing or len(leading + trailing) != len(axes):
-        return True
-    n_rows, row = prod(operand.shape[: len(leading)]), prod(operand.shape[operand.ndim - len(trailing) :])
-    kept = operand.size // max(n_rows * row, 1)
-    return kept < 2 or max(n_rows, row) < 2 or n_rows > _MOST_ROWS or row > _LONGEST_ROW
+    first, last = _outer_axes(operand, axes)
+    if operand.dtype.char not in "fd" or len(first + last) != len(axes):
+        return None
+    n_rows, row = prod([operand.shape[d] for d in first]), prod([operand.shape[d] for d in last])
+    if operand.size < 2 * n_rows * row or max(n_rows, row) < 2 or n_rows > _MOST_ROWS or row > _LONGEST_ROW:
+        return None
+    return SumAsProduct(n_rows, row, without(operand.shape, axes)) if operand.size else None
 
 
 def _outer_axes(operand: Aval, axes: Shape) -> tuple[Shape, Shape]:
-    """Those of some axes that are the first of an array, and those that are the last."""
-    ndim, chosen = operand.ndim, sorted(axes)
-    n_leading = next((d for d in range(len(chosen)) if chosen[d] != d), len(chosen))
-    rest = chosen[n_leading:]
-    trailing = [d for i, d in enumerate(reversed(rest)) if d == ndim - 1 - i]
-    return tuple(chosen[:n_leading]), tuple(trailing[::-1])
-
-
-def _sum_by_product(operand: Aval, leading: Shape, trailing: Shape) -> Callable[..., Any]:
-    n_rows, row = prod([operand.shape[d] for d in leading]), prod([operand.shape[d] for d in trailing])
-    kept = without(operand.shape, leading + trailing)
-    ones = _ones(operand.dtype)
-    if not trailing or row == 1:
-        add_rows: Callable[..., Any] = ones[:n_rows].dot
-        if operand.ndim == 2:
-            return add_rows
-        return lambda x: add_rows(x.reshape(n_rows, -1)).reshape(kept)
-    short = ones[:row]
-    if n_rows == 1:
-        if operand.ndim == 2:
-            return lambda x: x.dot(short)
-        return lambda x: x.reshape(-1, row).dot(short).reshape(kept)
-    add_rows = ones[:n_rows].dot
-    return lambda x: add_rows(x.reshape(-1, row).dot(short).reshape(n_rows, -1)).reshape(kept)
+    """Those of some axes that are the first of an array, and of the others those that are the last."""
+    chosen = sorted(axes)
+    n_first = next((d for d in range(len(chosen)) if chosen[d] != d), len(chosen))
+    rest = chosen[n_first:]
+    last = [d for i, d in enumerate(reversed(rest)) if d == operand.ndim - 1 - i]
+    return tuple(chosen[:n_first]), tuple(last)
 
 
 @cache
-def _ones(dtype: np.dtype[Any]) -> Any:
+def ones_for_sums(dtype: np.dtype[Any]) -> Any:
+    """As many ones as any product for a sum needs."""
     ones = np.ones(_MOST_ROWS, dtype)
     ones.flags.writeable = False
     return ones
+
+
+def _sum_by_product(operand: Aval, product: SumAsProduct) -> Callable[..., Any]:
+    n_rows, row, kept = product
+    ones = ones_for_sums(operand.dtype)
+    of_rows, of_row = ones[:n_rows], ones[:row]
+    if row == 1:
+        if operand.ndim == 2:
+            return of_rows.dot
+        return lambda x: of_rows.dot(x.reshape(n_rows, -1)).reshape(kept)
+    if n_rows == 1:
+        if operand.ndim == 2:
+            return lambda x: x.dot(of_row)
+        return lambda x: x.reshape(-1, row).dot(of_row).reshape(kept)
+    return lambda x: of_rows.dot(x.reshape(-1, row).dot(of_row).reshape(n_rows, -1)).reshape(kept)
 
 
 def _reduce_sum_transpose(ct: Any, operand: Any, *, axes: Shape) -> tuple[Any]:

@@ -133,3 +133,11 @@ class TestSource:
         assert source(lambda x: (x, x.T, x + 1.0), np.ones((2, 3))) == (
             "def program0(x0):\n    t0 = x0.T\n    t1 = x0 + c0\n    return [x0.copy(), t0.copy(), t1]\n"
         )
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "reversed"])
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2)])
+def test_sums_of_larger_arrays(axes: tuple[int, ...], layout: str) -> None:
+    x = relaid(np.random.default_rng(0).normal(size=(40, 30, 20)).astype(np.float32), layout)
+    program = ft.make_jaxpr(lambda x: (ft.lax.reduce_sum(x, axes), ft.lax.reduce_sum(ft.lax.sin(x), axes)))(x).jaxpr
+    check_program(program, [x])

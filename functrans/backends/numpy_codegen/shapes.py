@@ -49,9 +49,25 @@ def _range(start: int, limit: int, step: int, n: int) -> str:
 
 def _reduce_sum(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression:
     (x,), (out,), axes = operands, eqn.out_avals, eqn.params["axes"]
+    product = shapes.sum_as_product(x.aval, axes)
+    if product is not None:
+        return Expression(_sum_as_product(writer, x, product), C)
     axis = axes[0] if len(axes) == 1 else axes
     dtype = "" if out.dtype.kind in "fc" else f", {writer.module.dtype(out.dtype)}"  # NumPy widens small integers
     return Expression(f"np.add.reduce({x.text}, {axis}{dtype})", C if x.layout is C or is_linear(out) else None)
+
+
+def _sum_as_product(writer: Writer, x: Value, product: shapes.SumAsProduct) -> str:
+    def ones(n: int) -> str:
+        return writer.module.constant(shapes.ones_for_sums(x.aval.dtype)[:n], "ones", (x.aval.dtype, n))
+
+    n_rows, row, kept = product
+    text, ndim = x.text, x.aval.ndim
+    if row > 1:
+        text = f"{text if n_rows == 1 and ndim == 2 else f'{text}.reshape(-1, {row})'}.dot({ones(row)})"
+    if n_rows > 1:
+        text = f"{ones(n_rows)}.dot({text if row == 1 and ndim == 2 else f'{text}.reshape({n_rows}, -1)'})"
+    return text if ndim == 2 else f"{text}.reshape({kept})"
 
 
 def _convert(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression:
