@@ -1,6 +1,6 @@
 """functrans beside hand-written NumPy, autograd, JAX and PyTorch: `python -m benchmarks`.
 
-`workloads.py` lists what is measured, `problems.py` and `operations.py` hold the data and the operations, one
-`with_*.py` for each library writes the workloads as its users would, and `timing.py` measures all of them in
-turns, in one process and one thread.
+Each family of workloads is a module of `families`, where every library's way of doing it stands beside the others'.
+`workload.py` says what a workload is, `sampling.py` what can be measured, and `turns.py` how contestants take turns
+in one process and one thread. `table.py` prints the results; `readme.py` and `chart.py` write them into the README.
 """
