@@ -174,7 +174,9 @@ def _untraced(name: str, values: list[Any]) -> list[Any]:
 
 
 def _is_value(leaf: Any) -> bool:
-    return type(leaf) is Tracer or isinstance(leaf, (bool, int, float, complex, np.ndarray, np.generic))
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return leaf.dtype.kind in "biufc"
+    return type(leaf) is Tracer or isinstance(leaf, (bool, int, float, complex))
 
 
 def _argument_names(arguments: Arguments) -> tuple[str, ...]:

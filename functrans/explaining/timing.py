@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from functrans.backends.memory import aligned_shape, deaths, is_full, undone_broadcasts
 from functrans.backends.running import compiled
 from functrans.core.effects import is_effectful
@@ -46,9 +48,11 @@ def time_program(jaxpr: Jaxpr, final: Jaxpr, values: Sequence[Any]) -> Times:
         jaxpr: the program.
         final: its final form, whose equations are timed.
         values: those of its inputs.
+
+    Of invalid operations and overflows NumPy does not warn here, where they come again and again.
     """
     rounds = _Rounds(final, values)
-    with no_staging():
+    with no_staging(), np.errstate(all="ignore"):
         times, n = _repeated(rounds.run)
         whole = None
         if not is_effectful(final):

@@ -44,3 +44,14 @@ def counted(n, x, y):
 )
 def test_outputs_depend_on(f, args, expected):
     assert inputs(f, *args) == expected
+
+
+def test_many_inputs_and_equations():
+    def f(xs):
+        total = 0.0
+        for x in xs[:-1]:
+            total = np.sin(total + x)
+        return total
+
+    (found,) = inputs_of_outputs(ft.make_jaxpr(f)([1.0] * 1000).jaxpr)
+    assert found == frozenset(range(999))

@@ -341,6 +341,15 @@ def test_code_without_a_file():
     assert "<string>:2" in str(report)
 
 
+def test_numbers_that_are_not_finite_give_no_warnings():
+    assert ft.explain(lambda x: np.log(x) + np.exp(1e6 * -x), -1.0).times.rounds >= 3
+
+
+def test_integer_arguments_of_a_gradient():
+    gradient = ft.grad(lambda x, n: np.sum(x * n), argnums=(0, 1), allow_int=True)
+    assert ft.explain(gradient, np.ones(2), 3).unused == ("x",)
+
+
 # ---- wrong uses
 
 
