@@ -30,6 +30,7 @@ ROWS = {
     "passes": 4,
     "backends": 5,
     "control": 6,
+    "analysis": 6,
     "api": 7,
 }
 LAST_ROW = 8  # what users import: everything that ROWS does not name

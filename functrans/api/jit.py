@@ -15,6 +15,7 @@ from functrans.api.arguments import Arguments, array_outputs, name_of, record
 from functrans.api.donation import Pairs, donated_pairs, run_donated
 from functrans.api.execution import record_equations, recording_of, strengthened
 from functrans.api.guards import MISS, guard_for
+from functrans.api.lowering import Lowered, Traced
 from functrans.api.retracing import Retraces
 from functrans.api.signatures import Signature, signature_of
 from functrans.api.static_arguments import declared_parameters, flatten_dynamic
@@ -25,7 +26,7 @@ from functrans.config import config
 from functrans.control.jit import bind_jit
 from functrans.core.axis_names import axes_are_bound, bound_axes
 from functrans.core.effects import is_effectful, without_unused_effects
-from functrans.core.jaxpr import Jaxpr, axis_names_in, clear_programs
+from functrans.core.jaxpr import ClosedJaxpr, Jaxpr, axis_names_in, clear_programs
 from functrans.core.key_reuse import use_keys_of
 from functrans.core.params import fingerprint
 from functrans.core.recording import UNKNOWN, staging_open
@@ -223,6 +224,30 @@ class Jitted(Transformed):
         kept = self._programs.get(self._key(arguments, static))
         program = self._record(arguments, static) if kept is None else kept
         return Lookup(arguments, signature_of(self.fun, arguments, static), program, kept is not None)
+
+    def trace(self, *args: Any, **kwargs: Any) -> Traced:
+        """The function recorded for these arguments, in place of which there may be `ShapeDtypeStruct`s.
+
+        Raises:
+            TypeError: if it reads a value that is being differentiated or batched outside of it.
+        """
+        found = self.lookup(args, kwargs)
+        program = found.program
+        if not program.reusable:
+            raise TypeError(
+                f"{self.name} reads a value that is being differentiated or batched outside of it, so that there is no "
+                "program of it alone. Pass what it reads as an argument"
+            )
+        closed = ClosedJaxpr(program.jaxpr, program.consts)
+        return Traced(self.name, found.signature, closed, program.out_tree, program.runner)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The program for these arguments, which can be looked at and compiled: see `trace`."""
+        return self.trace(*args, **kwargs).lower()
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """The results for these arguments, with `ShapeDtypeStruct`s in place of arrays: see `trace`."""
+        return self.trace(*args, **kwargs).out_info
 
     @property
     def n_programs(self) -> int:

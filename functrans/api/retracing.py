@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import pairwise
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from functrans.api.arguments import name_of
@@ -21,7 +23,7 @@ from functrans.config import config
 from functrans.errors import RetraceWarning, is_internal, user_frame
 from functrans.forking import fork_safe_lock
 
-__all__ = ["Retraces", "code_of"]
+__all__ = ["Retraced", "Retraces", "code_of", "watched"]
 
 _SIGNATURES_MAX = 1024
 """How many signatures are kept for a function, as many as it may have programs."""
@@ -32,6 +34,29 @@ _ORIGINS_MAX = 1024
 _WRAPPERS_MAX = 32
 
 _lock = fork_safe_lock()
+
+
+class Retraced(NamedTuple):
+    """A jitted function has been recorded."""
+
+    function: Retraces
+    signature: Signature
+    before: tuple[Signature, ...]
+    """The signatures for which it had programs then."""
+
+
+_watch: ContextVar[list[Retraced] | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[list[Retraced]]:
+    """Within it, and in this thread, the jitted functions that are recorded are put into a list."""
+    found: list[Retraced] = []
+    token = _watch.set(found)
+    try:
+        yield found
+    finally:
+        _watch.reset(token)
 
 
 class _Origin:
@@ -68,6 +93,9 @@ class Retraces:
 
     def add(self, signature: Signature, kept: bool) -> None:
         """The function has been recorded once more."""
+        watch = _watch.get()
+        if watch is not None:
+            watch.append(Retraced(self, signature, tuple(self.signatures)))
         with _lock:
             self.count += 1
             if kept:

@@ -1,10 +1,10 @@
 """What a call runs, whether that was recorded before and why not, and what it costs: `functrans.explain`."""
 
+from functrans.analysis.cost import Cost
+from functrans.analysis.liveness import Memory
 from functrans.explaining.calls import Recorded
-from functrans.explaining.cost import Cost
 from functrans.explaining.explanation import CostedEquation, CostedLine, Explanation, explain
 from functrans.explaining.lines import Line
-from functrans.explaining.liveness import Memory
 from functrans.explaining.timing import Times
 
 __all__ = [

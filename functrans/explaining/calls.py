@@ -16,7 +16,8 @@ import numpy as np
 from functrans.api.arguments import Arguments, flatten_arguments, name_of, parameter_name
 from functrans.api.differentiation import Grad, ValueAndGrad
 from functrans.api.jit import Jitted
-from functrans.api.signatures import Change, nearest
+from functrans.api.retracing import watched
+from functrans.api.signatures import Change, Signature, nearest
 from functrans.api.transformed import Transformed
 from functrans.config import config
 from functrans.core.jaxpr import Atom, Jaxpr, program_counts
@@ -53,8 +54,10 @@ class Call(NamedTuple):
     """What the user calls the outputs."""
     gradients: dict[int, str]
     """By their numbers, the outputs that are gradients, each with the name of its argument."""
-    read: frozenset[int]
+    read: frozenset[int] = frozenset()
     """The arguments whose values Python has read while the function was recorded."""
+    inside: tuple[tuple[str, Recorded], ...] = ()
+    """The jitted functions that were recorded while this one was."""
 
 
 def record_call(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -83,23 +86,23 @@ def _jitted_call(fun: Jitted, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         why = "it reads a value that is being differentiated or batched outside of it: no program can be kept"
         recorded = Recorded(True, why, kept=fun.n_programs)
     else:
-        recorded = _recorded_anew(found.signature, fun)
+        recorded = _recorded_anew(found.signature, fun.retraces.signatures)
     known = _untraced(fun.name, [*found.arguments.values, *program.consts])
     outputs = [_output_name(program.out_tree, i) for i in range(program.out_tree.num_leaves)]
     names = _argument_names(found.arguments)
     values = None if any([x is UNKNOWN for x in known]) else known
     gradients = _gradients(fun.fun, args, program.out_tree, range(program.out_tree.num_leaves))
-    return Call(fun.name, recorded, program.jaxpr, values, names, tuple(outputs), gradients, frozenset())
+    return Call(fun.name, recorded, program.jaxpr, values, names, tuple(outputs), gradients)
 
 
-def _recorded_anew(signature: Any, fun: Jitted) -> Recorded:
-    closest = nearest(signature, fun.retraces.signatures)
+def _recorded_anew(signature: Signature, others: Sequence[Signature]) -> Recorded:
+    closest = nearest(signature, others)
     if closest is None:
         return Recorded(True, "no program is kept for it yet")
-    changes = tuple(closest[1])
-    count = len(fun.retraces.signatures)
-    among = "the program that is kept" if count == 1 else f"the nearest of the {count} programs that are kept"
-    return Recorded(True, f"it differs from {among}", changes, fun.n_programs)
+    among = (
+        "the program that is kept" if len(others) == 1 else f"the nearest of the {len(others)} programs that are kept"
+    )
+    return Recorded(True, f"it differs from {among}", tuple(closest[1]), len(others))
 
 
 def _python_call(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -109,7 +112,7 @@ def _python_call(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     recording = _Watched(
         name_of(fun), arguments.avals, arguments.values, describe_input=arguments.path, reads=arguments.values
     )
-    with recording:
+    with recording, watched() as retraced:
         new_args, new_kwargs = arguments.rebuild(recording.inputs())
         out = fun(*new_args, **new_kwargs)
         leaves, treedef = flatten(out)
@@ -127,7 +130,8 @@ def _python_call(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     values = None if any([x is UNKNOWN for x in known]) else list(known)
     outputs = tuple([_output_name(treedef, i) for i in places])
     names, gradients = _argument_names(arguments), _gradients(fun, args, treedef, places)
-    return Call(name_of(fun), recorded, jaxpr, values, names, outputs, gradients, frozenset(recording.read))
+    inside = tuple([(name_of(x.function.fun), _recorded_anew(x.signature, x.before)) for x in retraced])
+    return Call(name_of(fun), recorded, jaxpr, values, names, outputs, gradients, frozenset(recording.read), inside)
 
 
 def _why_python_runs(fun: Callable[..., Any], new: int, total: int) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from functrans.analysis.cost import Cost, cost_of, costs_of_equations
+from functrans.analysis.dependence import inputs_of_outputs
+from functrans.analysis.liveness import Memory, memory_of
 from functrans.core.jaxpr import Equation, Jaxpr, Literal, jaxprs_in
 from functrans.core.printing import format_aval
 from functrans.errors import hide_frames
 from functrans.explaining.calls import Call, Recorded, record_call
-from functrans.explaining.cost import Cost, cost_of, costs_of_equations
-from functrans.explaining.dependence import inputs_of_outputs
 from functrans.explaining.lines import Line, line_of
-from functrans.explaining.liveness import Memory, memory_of
 from functrans.explaining.report import format_report
 from functrans.explaining.timing import Times, time_program
 from functrans.passes.pipeline import stages
@@ -55,6 +55,8 @@ class Explanation:
         """The function's name."""
         self.recorded: Recorded = call.recorded
         """Whether this call is recorded, why, and what changed."""
+        self.inside: tuple[tuple[str, Recorded], ...] = call.inside
+        """The jitted functions that it calls and that had no program for that, by name: they have one now."""
         steps = stages(call.jaxpr)
         self.stages: tuple[tuple[str, int], ...] = tuple([(name, _size(step)) for name, step in steps])
         """The number of operations as recorded and after each pass, those inside of loops and branches too."""
@@ -101,14 +103,15 @@ def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanatio
 
     The function's Python runs once, unless it is jitted and has a program for this call. Then the program runs equation
     by equation, as often as it takes to time it; effects (`debug.print`, callbacks) happen once. The function keeps
-    nothing of that: the next call of a jitted function is recorded if this one would have been.
+    nothing of that: the next call of a jitted function is recorded if this one would have been. (Jitted functions that
+    it calls do keep what they record.)
 
     Args:
         fun: any function of arrays, numbers and pytrees: jitted, transformed, or plain Python.
         args, kwargs: its arguments. `ShapeDtypeStruct`s may stand for arrays; then nothing is run.
 
     Returns:
-        An `Explanation`, which prints as a report. Its attributes: `recorded`, `stages`, `program`, `memory`, `cost`,
+        An `Explanation`, which prints as a report. Its attributes: `recorded`, `inside`, `stages`, `program`, `memory`, `cost`,
         `times`, `equations`, `hottest`, `lines`, `unused`, `only_read`, `zero_gradients`, `constant_outputs`.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from functrans.explaining.cost import Cost
+from functrans.analysis.cost import Cost
 from functrans.explaining.lines import Line
 
 __all__ = ["format_report"]
@@ -51,7 +51,14 @@ def _open(cost: Cost) -> str:
 def _recorded(explanation: Any) -> list[str]:
     recorded = explanation.recorded
     title = "recorded anew" if recorded.anew else "not recorded anew"
-    return [f"{title}: {recorded.reason}", *[f"    {change}" for change in recorded.changes]]
+    lines = [f"{title}: {recorded.reason}", *_changes(recorded)]
+    for name, inner in explanation.inside:
+        lines.extend([f"{name}, which it calls, was recorded: {inner.reason}", *_changes(inner)])
+    return lines
+
+
+def _changes(recorded: Any) -> list[str]:
+    return [f"    {change}" for change in recorded.changes]
 
 
 def _sizes(explanation: Any) -> list[str]:

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from functrans.analysis.liveness import implementation_of
 from functrans.backends.memory import aligned_shape, deaths, is_full, undone_broadcasts
 from functrans.backends.running import compiled
 from functrans.core.effects import is_effectful
 from functrans.core.jaxpr import Equation, Jaxpr, Literal
 from functrans.core.recording import no_staging
-from functrans.explaining.liveness import implementation_of
 
 __all__ = ["Times", "time_program"]
 

@@ -123,6 +123,22 @@ def test_functions_that_are_not_jitted():
         assert "jit is disabled" in ft.explain(f, PARAMS, X).recorded.reason
 
 
+def test_jitted_functions_inside_that_are_recorded():
+    inner = ft.jit(lambda x: x * 2)
+    inner(np.ones(2))
+
+    def f(x):
+        return ft.grad(lambda y: np.sum(inner(y) * ft.jit(lambda z: z + 1)(y)))(x)
+
+    report = ft.explain(f, np.ones(3))
+    assert [(name, [str(c) for c in recorded.changes]) for name, recorded in report.inside] == [
+        ("<lambda>", ["x: float64[2] -> float64[3]"]),
+        ("<lambda>", []),
+    ]
+    assert "<lambda>, which it calls, was recorded: it differs from the program that is kept" in str(report)
+    assert len(ft.explain(f, np.ones(3)).inside) == 1  # the one that is made anew
+
+
 def test_a_captured_value_of_an_enclosing_transformation():
     def outer(w):
         inner = ft.jit(lambda x: x * w)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import functrans as ft
+from functrans.analysis.cost import _RULES, _WEIGHTS, Cost, cost_of, costs_of_equations
 from functrans.core.primitive import registered_primitives
-from functrans.explaining.cost import _RULES, _WEIGHTS, Cost, cost_of, costs_of_equations
 from functrans.passes.pipeline import finalize
 
 X = np.ones((6, 5))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import functrans as ft
+from functrans.analysis.liveness import memory_of
 from functrans.backends.running import compiled
-from functrans.explaining.liveness import memory_of
 
 N = 100_000
 BYTES = 8 * N

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from functrans.analysis.cost import nbytes
 from functrans.backends.memory import memory_owners, shared_outputs
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Atom, Equation, Jaxpr, derived
-from functrans.explaining.cost import nbytes
 from functrans.passes.pipeline import finalize
 
 __all__ = ["Memory", "implementation_of", "memory_of"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import functrans as ft
-from functrans.explaining.dependence import inputs_of_outputs
+from functrans.analysis.dependence import inputs_of_outputs
 
 X = np.ones(3)
 
