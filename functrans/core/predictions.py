@@ -34,7 +34,7 @@ __all__ = [
 
 Request = tuple[Callable[..., Any] | None, tuple[Aval, ...], tuple[Any, ...]]
 """What an operation was asked for by: a function of `functrans.numpy`, the avals of its operands, its static arguments.
-They decide which operation it is. No function: it is compared by itself."""
+They decide which operation it is, and get its only result. No function: the operation is compared by itself."""
 
 Step = tuple[
     Callable[..., Any] | None, tuple[Aval, ...], tuple[Any, ...], tuple[Atom, ...], Any, int, int, Operation | None
@@ -87,10 +87,8 @@ def _predicted(jaxpr: Jaxpr, requests: list[Request]) -> Predicted:
     has_one_each = len(jaxpr.avals) == n and starts == list(range(n))
     steps: list[Step] = []
     for request, first, (operation, inputs) in zip(requests, starts, jaxpr.equations, strict=True):
-        if operation.single:
-            steps.append((*request, inputs, operation.out_avals[0], first, len(steps), operation))
-        else:
-            steps.append((*NO_REQUEST, inputs, None, first, len(steps), operation))
+        aval = operation.out_avals[0] if operation.out_avals else None
+        steps.append((*request, inputs, aval, first, len(steps), operation))
     steps.append((*NO_REQUEST, (), None, len(jaxpr.avals), n, None))
     return Predicted(jaxpr, tuple(steps), None if has_one_each else starts)
 
@@ -183,12 +181,8 @@ class Writing:
             self._write_down()
         return self._starts
 
-    def write(self, operation: Operation, inputs: tuple[Atom, ...], source: Source, request: Request) -> int:
-        """Write down one equation more; the number of its first result."""
-        self._equations.append((operation, inputs))
-        self._sources.append(source)
-        if self.requests is not None:
-            self.requests.append(request)
+    def count(self, operation: Operation) -> int:
+        """The number of the first result of an operation that has just been written down."""
         first, n_outs = self.n_results, len(operation.out_avals)
         self.n_results = first + n_outs
         if self._starts is not None:

@@ -291,17 +291,19 @@ class Recording(Writing):
         return jaxpr
 
     def admits(self, x: Any, atom: Atom) -> bool:
-        """Whether a number or an array is the operand that is predicted; if so, it is taken for it."""
-        if type(x) is float:
-            if self.literals:
-                return literal_of(x) is atom
+        """Whether a number or an array, of the predicted aval, is the operand that is predicted; if so, it is taken."""
+        kind = type(x)
+        if kind is float and not self.literals:
             if atom != -1 - len(self.avals):
                 return False
-            self.new_input(_WEAK_FLOAT, np.array(x))
+            self.avals.append(_WEAK_FLOAT)
+            self.known.append(np.float64(x))
             return True
-        if type(x) is np.ndarray:
+        if kind is float or kind is int:
+            return type(atom) is Literal and ((x == atom.value and x != 0) or literal_of(x) is atom)
+        if kind is np.ndarray:
             return (id(x) in self._captured or atom == -1 - len(self.avals)) and self._capture_array(x) == atom
-        return type(x) is int and literal_of(x) is atom
+        return False
 
     @property
     def locks_arrays(self) -> bool:
@@ -311,11 +313,7 @@ class Recording(Writing):
     # ---- recording
 
     def record(self, operation: Operation, operands: Sequence[Any], request: Request = NO_REQUEST) -> Any:
-        """Append an equation, and give the tracers of its results (a tuple if the primitive has several).
-
-        The request, which alone decides what the operation is, may be given where it has one result and this is
-        returned as it is.
-        """
+        """Append an equation, and give the tracers of its results (a tuple if the primitive has several)."""
         atom = self.atom
         if len(operands) == 2:  # the usual case, without a comprehension
             x, y = operands
@@ -335,7 +333,12 @@ class Recording(Writing):
                 self.step = self.advance()
                 return self._results(operation, first)
             self.depart()
-        return self._results(operation, self.write(operation, inputs, self.source or caller(), request))
+        self._equations.append((operation, inputs))
+        # A request comes from a function of `functrans.numpy` that another one called.
+        self._sources.append(self.source or caller(3 if request is NO_REQUEST else 5))
+        if self.requests is not None:
+            self.requests.append(request)
+        return self._results(operation, self.count(operation))
 
     def _results(self, operation: Operation, first: int) -> Any:
         outs = operation.out_avals
@@ -354,7 +357,7 @@ class Recording(Writing):
                 raise escaped(x)
             return self._capture(x, x)
         if kind is float:
-            return literal_of(x) if self.literals else self.new_input(_WEAK_FLOAT, np.array(x))
+            return literal_of(x) if self.literals else self.new_input(_WEAK_FLOAT, np.float64(x))
         if kind is Literal:
             return x
         if kind is int or kind is bool:
@@ -580,9 +583,13 @@ _internal_files: dict[str, bool] = {}
 register_table("source files", _internal_files, clear=_internal_files.clear)
 
 
-def caller() -> Source:
-    """The code and the instruction of the user that asked for the operation being recorded."""
-    frame: Any = sys._getframe(3)  # whoever calls Recording.record is ours
+def caller(depth: int) -> Source:
+    """The code and the instruction of the user that asked for the operation being recorded.
+
+    Args:
+        depth: how many of the innermost frames are ours for sure.
+    """
+    frame: Any = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
         filename = code.co_filename

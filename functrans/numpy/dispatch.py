@@ -14,6 +14,7 @@ from functrans.caching import kept
 from functrans.core.aval import Aval, aval_of
 from functrans.core.evaluation import stage
 from functrans.core.jaxpr import Jaxpr, Operation
+from functrans.core.predictions import NO_REQUEST
 from functrans.core.primitive import apply_operation
 from functrans.core.recording import recording_for
 from functrans.core.tracer import Tracer
@@ -21,6 +22,9 @@ from functrans.ops.calls import call_p
 from functrans.ops.constant import eval_closed
 
 __all__ = ["plan_of", "record_binary", "record_call", "record_unary"]
+
+
+_WEAK_FLOAT = aval_of(0.0)
 
 
 class Plan(NamedTuple):
@@ -75,10 +79,12 @@ def record_unary(function: Callable[..., Any], x: Tracer, static: tuple[Any, ...
 def record_binary(function: Callable[..., Any], x: Any, y: Any) -> Any:
     """As `record_call`, for two operands of which one at least is a tracer."""
     if type(x) is not Tracer:
-        return _record_with(y.recording, function, (x, y), (aval_of(x), y.aval), 1)
+        aval = _WEAK_FLOAT if type(x) is float else aval_of(x)
+        return _record_with(y.recording, function, (x, y), (aval, y.aval), 1)
     recording = x.recording
     if type(y) is not Tracer:
-        return _record_with(recording, function, (x, y), (x.aval, aval_of(y)), 0)
+        aval = _WEAK_FLOAT if type(y) is float else aval_of(y)
+        return _record_with(recording, function, (x, y), (x.aval, aval), 0)
     expected, avals, static, inputs, out_aval, number, _, _ = recording.step
     if (
         expected is function
@@ -117,8 +123,8 @@ def _record(
     if recording is None or not recording.direct:
         recording = recording_for(operands)
     if unpack:
-        return recording.record(operation, operands)[0]
-    return recording.record(operation, operands, (function, avals, static))
+        return recording.record(operation, operands, (function, avals, static))[0]
+    return recording.record(operation, operands, (function, avals, static) if operation.single else NO_REQUEST)
 
 
 def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> Any:
@@ -139,11 +145,21 @@ def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static:
         avals = (aval_of(operands[0]),)
     elif len(operands) == 3:
         x, y, z = operands
-        avals = (
-            x.aval if type(x) is Tracer else aval_of(x),
-            y.aval if type(y) is Tracer else aval_of(y),
-            z.aval if type(z) is Tracer else aval_of(z),
-        )
+        if type(x) is Tracer and type(y) is Tracer and type(z) is Tracer:
+            avals, recording = (x.aval, y.aval, z.aval), x.recording
+            expected, expected_avals, expected_static, inputs, out_aval, number, _, _ = recording.step
+            if (
+                expected is function
+                and y.recording is recording
+                and z.recording is recording
+                and inputs == (x.atom, y.atom, z.atom)
+                and avals == expected_avals
+                and static == expected_static
+            ):
+                recording.step = recording.advance()
+                return Tracer(recording, number, out_aval)
+        else:
+            avals = (aval_of(x), aval_of(y), aval_of(z))
     else:
         avals = tuple([x.aval if type(x) is Tracer else aval_of(x) for x in operands])
     recording = recording_for(operands)
@@ -153,5 +169,6 @@ def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static:
         return out[0] if unpack else out
     expected, expected_avals, expected_static, *_, predicted = recording.step
     if expected is function and predicted and avals == expected_avals and static == expected_static:
-        return recording.record(predicted, operands)
+        out = recording.record(predicted, operands)
+        return out if predicted.single else out[0]
     return _record(recording, function, operands, avals, static)
