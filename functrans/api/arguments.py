@@ -240,8 +240,8 @@ def record(
         once: whether the function is run anew wherever its program is made, although its inputs have no values.
         may_be_fresh: whether a program that was never seen before is given as it is (`functrans.core.jaxpr.Fresh`).
     """
-    key = code_id(arguments.fun), id(arguments.treedef), tuple(arguments.avals), staging, opened.scopes
-    prediction = prediction_for(key)
+    code, key = code_id(arguments.fun), (id(arguments.treedef), tuple(arguments.avals), staging, opened.scopes)
+    prediction = prediction_for(code, key)
     recording = Recording(
         name_of(arguments.fun),
         arguments.avals,
@@ -272,7 +272,7 @@ def record(
         outs, rest = outputs(out)
         jaxpr, known = recording.close_fresh(outs) if may_be_fresh else recording.close(outs)
     if type(jaxpr) is Jaxpr and (prediction is None or jaxpr is not prediction.program):
-        remember(key, jaxpr)
+        remember(code, key, jaxpr, recording.requests, recording.sources)
     return Recorded(jaxpr, known, rest, recording.reads_values)
 
 

@@ -13,8 +13,8 @@ A prediction is kept on its program and let go with it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
 
 from functrans.caching import register_table
 from functrans.core.aval import Aval
@@ -23,11 +23,10 @@ from functrans.core.jaxpr import Atom, Jaxpr, Operation, RawEquation, Source
 __all__ = [
     "NO_REQUEST",
     "NO_STEP",
-    "Predicted",
+    "Prediction",
     "Request",
     "Step",
     "Writing",
-    "keep_requests",
     "prediction_for",
     "remember",
 ]
@@ -48,75 +47,82 @@ NO_STEP: Step = (None, (), (), (), None, 0, 0, None)
 """Stands where nothing is predicted: no operation is like it."""
 
 
-class Predicted(NamedTuple):
-    """A program, as it is compared with a recording."""
-
-    program: Jaxpr
-    steps: tuple[Step, ...]
-    """One for each equation; and one that no operation is like, for the end."""
-    starts: list[int] | None
-    """The number of each equation's first result; None if every equation has one."""
-
-
-def keep_requests(jaxpr: Jaxpr, requests: list[Request]) -> None:
-    """Make a program that was recorded a prediction.
+class Prediction:
+    """A program that a function has given, as it is compared with a recording of this function.
 
     Args:
-        jaxpr: the program.
+        program: the program.
         requests: what each of its equations was asked for by.
+        sources: where. An equal program of another function has other lines.
     """
-    if jaxpr.memo.get("requests") != requests:
-        jaxpr.memo["requests"] = requests
-        jaxpr.memo.pop("predicted", None)
 
+    __slots__ = ("_steps", "program", "requests", "sources", "starts")
 
-def predicted_by(jaxpr: Jaxpr) -> Predicted | None:
-    """The steps of a program; None if it is no prediction (any longer)."""
-    found: Predicted | None = jaxpr.memo.get("predicted")
-    if found is None:
-        requests = jaxpr.memo.get("requests")
-        if requests is None:
-            return None
-        found = jaxpr.memo["predicted"] = _predicted(jaxpr, requests)
-    return found
+    def __init__(self, program: Jaxpr, requests: list[Request], sources: list[Source]) -> None:
+        self.program = program
+        self.requests = requests
+        self.sources = sources
+        self._steps: tuple[Step, ...] | None = None
+        starts = [eqn.outs.start for eqn in program.eqns]
+        has_one_each = len(program.avals) == len(program) and starts == list(range(len(program)))
+        self.starts = None if has_one_each else starts
+        """The number of each equation's first result; None if every equation has one."""
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """One for each equation; and one that no operation is like, for the end."""
+        steps = self._steps
+        if steps is None:
+            steps = self._steps = tuple(self._made())
+        return steps
 
-def _predicted(jaxpr: Jaxpr, requests: list[Request]) -> Predicted:
-    n = len(jaxpr)
-    starts = [eqn.outs.start for eqn in jaxpr.eqns]
-    has_one_each = len(jaxpr.avals) == n and starts == list(range(n))
-    steps: list[Step] = []
-    for request, first, (operation, inputs) in zip(requests, starts, jaxpr.equations, strict=True):
-        aval = operation.out_avals[0] if operation.out_avals else None
-        steps.append((*request, inputs, aval, first, len(steps), operation))
-    steps.append((*NO_REQUEST, (), None, len(jaxpr.avals), n, None))
-    return Predicted(jaxpr, tuple(steps), None if has_one_each else starts)
+    def _made(self) -> Iterator[Step]:
+        program, first = self.program, 0
+        for index, (request, (operation, inputs)) in enumerate(zip(self.requests, program.equations, strict=True)):
+            outs = operation.out_avals
+            yield (*request, inputs, outs[0] if outs else None, first, index, operation)
+            first += len(outs)
+        yield (*NO_REQUEST, (), None, first, len(program), None)
 
 
 _last: dict[Hashable, weakref.ref[Jaxpr]] = {}
 _MOST = 4096
 """So many functions and avals are remembered; then all are forgotten."""
 register_table("predictions", _last, limit=_MOST, clear=_last.clear)
+_MOST_OF_ONE = 16
+"""So many functions that give the same program have predictions of their own."""
 
 
-def prediction_for(key: Hashable) -> Predicted | None:
+def prediction_for(code: int, key: Hashable) -> Prediction | None:
     """What a recording may well become; None if nothing is known.
 
     Args:
-        key: what tells recordings apart that are not alike. It is good to be right, and no error to be wrong.
+        code: what tells functions apart.
+        key: what tells recordings of a function apart that are not alike. It is good to be right in both, and no error
+            to be wrong.
     """
-    reference = _last.get(key)
+    reference = _last.get((code, key))
     program = None if reference is None else reference()
-    return None if program is None else predicted_by(program)
+    if program is None:
+        return None
+    found: Prediction | None = program.memo.get("predictions", _NONE).get(code)
+    return found
 
 
-def remember(key: Hashable, program: Jaxpr) -> None:
-    """Note that this is what a recording has become."""
-    reference = _last.get(key)
-    if reference is None or reference() is not program:
-        if len(_last) >= _MOST:
-            _last.clear()
-        _last[key] = weakref.ref(program)
+_NONE: dict[int, Prediction] = {}
+
+
+def remember(code: int, key: Hashable, program: Jaxpr, requests: list[Request] | None, sources: list[Source]) -> None:
+    """Note what a recording has become, and by what its equations were asked for; None if that is not known."""
+    if len(_last) >= _MOST:
+        _last.clear()
+    _last[code, key] = weakref.ref(program)
+    if requests is not None:
+        predictions = program.memo.setdefault("predictions", {})
+        if code not in predictions or predictions[code].requests != requests:
+            if len(predictions) >= _MOST_OF_ONE:
+                predictions.clear()
+            predictions[code] = Prediction(program, requests, sources)
 
 
 class Writing:
@@ -140,7 +146,7 @@ class Writing:
         "step",
     )
 
-    def __init__(self, prediction: Predicted | None, predicts: bool) -> None:
+    def __init__(self, prediction: Prediction | None, predicts: bool) -> None:
         self._equations: list[RawEquation] = []
         self._sources: list[Source] = []
         self._starts: list[int] | None = None
@@ -205,13 +211,13 @@ class Writing:
         if prediction is not None:
             index = self._write_down()
             if self.requests is not None:
-                self.requests.extend([step[:3] for step in prediction.steps[:index]])
+                self.requests.extend(prediction.requests[:index])
             self.prediction, self.step, self._held = None, NO_STEP, NO_STEP
 
     def expect_scopes(self, scopes: tuple[str, ...]) -> None:
         """Depart if what is predicted to come next was not in these scopes."""
         if self.prediction is not None and self.step[7] is not None:
-            source = self.prediction.program.eqns[self.step[6]].source
+            source = self.prediction.sources[self.step[6]]
             if source is not None and source[2] != scopes:
                 self.depart()
 
@@ -227,10 +233,10 @@ class Writing:
         """Write down what has been asked for so far; the number of equations."""
         *_, n_results, index, _ = self.step if self.direct else self._held
         n_written = len(self._equations)
-        if n_written < index:
-            program, _, starts = self.prediction  # type: ignore[misc]
-            self._equations.extend(program.equations[n_written:index])
-            self._sources.extend([eqn.source for eqn in program.eqns[n_written:index]])
-            self._starts = starts if starts is None else starts[:index]
+        prediction = self.prediction
+        if prediction is not None and n_written < index:
+            self._equations.extend(prediction.program.equations[n_written:index])
+            self._sources.extend(prediction.sources[n_written:index])
+            self._starts = prediction.starts and prediction.starts[:index]
             self.n_results = n_results
         return index

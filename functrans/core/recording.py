@@ -42,7 +42,7 @@ from functrans.core.jaxpr import (
 from functrans.core.locks import lock, unlock
 from functrans.core.nonfinite import check_results, located
 from functrans.core.opened import no_staging, opened, scope, staging_open, staging_suspended
-from functrans.core.predictions import NO_REQUEST, Predicted, Request, Writing, keep_requests
+from functrans.core.predictions import NO_REQUEST, Prediction, Request, Writing
 from functrans.core.tapes import Tape
 from functrans.core.tracer import Tracer
 from functrans.errors import NonFiniteError, UnexpectedTracerError, describe_line, is_internal
@@ -158,7 +158,7 @@ class Recording(Writing):
         reads: Sequence[Any] | None = None,
         takes_effects: bool = True,
         opaque_constants: bool = False,
-        prediction: Predicted | None = None,
+        prediction: Prediction | None = None,
         predicts: bool = False,
     ) -> None:
         super().__init__(None if config.checks_values else prediction, predicts)
@@ -286,8 +286,8 @@ class Recording(Writing):
     def _closed(self, jaxpr: Jaxpr) -> Jaxpr:
         if config.check_programs:
             check_jaxpr(jaxpr)
-        if self.requests is not None and self.effects is None and not config.checks_values:
-            keep_requests(jaxpr, self.requests)
+        if self.effects is not None or config.checks_values:
+            self.requests = None  # the program is not what was asked for, or not to be shared
         return jaxpr
 
     def admits(self, x: Any, atom: Atom) -> bool:
