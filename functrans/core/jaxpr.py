@@ -50,6 +50,7 @@ __all__ = [
     "jaxprs_in",
     "literal_of",
     "program_counts",
+    "used_again",
 ]
 
 T = TypeVar("T")
@@ -360,13 +361,15 @@ class ClosedJaxpr:
 class _Family:
     """A program and all that was derived from it: they are kept, and let go, together."""
 
-    __slots__ = ("in_use", "members", "weight")
+    __slots__ = ("in_use", "members", "recent", "weight")
 
     def __init__(self) -> None:
         self.members: list[Jaxpr] = []
         self.weight = 0
         self.in_use = 0
         """How many derivations from one of its programs are under way."""
+        self.recent = False
+        """Whether a recording has come to one of its programs without looking it up."""
 
 
 _programs: dict[Hashable, Jaxpr] = {}
@@ -435,6 +438,13 @@ def interned(jaxpr: Jaxpr) -> Jaxpr:
         elif jaxpr.family in _families:
             _families.move_to_end(jaxpr.family)
     return jaxpr
+
+
+def used_again(jaxpr: Jaxpr) -> None:
+    """Note that a program has been recorded once more. It takes no lock, so that a few hits may go uncounted."""
+    _counts["hits"] += 1
+    if jaxpr.family is not None:
+        jaxpr.family.recent = True
 
 
 def derived(jaxpr: Jaxpr, key: Hashable, make: Callable[[], T]) -> T:
@@ -528,7 +538,14 @@ def _charge(family: _Family, weight: int) -> None:
     family.weight += weight
     _total += weight
     if _total > config.program_cache_equations:
-        for other in [f for f in _families if f is not family and not f.in_use]:
+        candidates = [f for f in _families if f is not family and not f.in_use]
+        for other in candidates * 2:
+            if other not in _families:
+                continue
+            if other.recent:  # it gets a second chance
+                other.recent = False
+                _families.move_to_end(other)
+                continue
             _counts["evictions"] += len(other.members)
             _evict(other)
             if _total <= config.program_cache_equations:

@@ -38,6 +38,7 @@ from functrans.core.jaxpr import (
     fresh_or_interned,
     intern_program,
     literal_of,
+    used_again,
 )
 from functrans.core.locks import lock, unlock
 from functrans.core.nonfinite import check_results, located
@@ -271,6 +272,7 @@ class Recording(Writing):
     def _predicted_program(self, outs: tuple[Atom, ...]) -> Jaxpr | None:
         if self.prediction is not None:
             if self.came_true(self.avals, outs) and not config.checks_values:
+                used_again(self.prediction.program)
                 return self.prediction.program
             self.depart()
         return None

@@ -11,17 +11,16 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from functrans.caching import register_table
 from functrans.forking import fork_safe_lock
+from functrans.tree.building import builder, generated_builder, kind_of_node
 from functrans.tree.depth import why_too_deep
-from functrans.tree.registry import KeyPath, NodeKind, keystr, kind_of, leaf_types, unsortable
+from functrans.tree.registry import KeyPath, keystr, kind_of, leaf_types, unsortable
 
 IsLeaf = Callable[[Any], bool]
 Shape = tuple[Any, ...] | None
-_Builder = Callable[[Iterator[Any]], Any]
 
 
 class TreeDef:
@@ -44,7 +43,18 @@ class TreeDef:
     True
     """
 
-    __slots__ = ("__weakref__", "_build", "_children", "_data", "_hash", "_type", "num_leaves", "num_nodes")
+    __slots__ = (
+        "__weakref__",
+        "_build",
+        "_children",
+        "_closures",
+        "_data",
+        "_hash",
+        "_n_built",
+        "_type",
+        "num_leaves",
+        "num_nodes",
+    )
 
     num_leaves: int
     num_nodes: int
@@ -52,7 +62,9 @@ class TreeDef:
     _data: Any
     _children: tuple[TreeDef, ...]
     _hash: int | None
-    _build: _Builder | None
+    _build: Callable[[Collection[Any]], Any] | None
+    _closures: Callable[[Iterator[Any]], Any] | None
+    _n_built: int
 
     def __init__(self, node_type: Any, data: Any, children: Iterable[TreeDef]) -> None:
         put = functools.partial(object.__setattr__, self)
@@ -64,6 +76,8 @@ class TreeDef:
         put("num_nodes", 1 + sum([child.num_nodes for child in kids]))
         put("_hash", None)
         put("_build", None)
+        put("_closures", None)
+        put("_n_built", 0)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a TreeDef is immutable: cannot set {name!r}")
@@ -123,7 +137,8 @@ class TreeDef:
         if len(leaves) != self.num_leaves:
             many = "few" if len(leaves) < self.num_leaves else "many"
             raise ValueError(f"too {many} leaves for {self}: expected {self.num_leaves}, got {len(leaves)}")
-        return (self._build or _builder(self))(iter(leaves))
+        build = self._build
+        return _first_built(self, leaves) if build is None else build(leaves)
 
     def flatten_up_to(self, tree: Any) -> list[Any]:
         """The subtrees of a tree that stand where this structure has its leaves.
@@ -162,6 +177,20 @@ class TreeDef:
 
 
 LEAF = TreeDef(None, None, ())
+
+_GENERATED_AFTER = 32
+"""So many trees are built by closures before a function is generated, which costs about that many times more."""
+
+
+def _first_built(treedef: TreeDef, leaves: Collection[Any]) -> Any:
+    """One of the first trees of a structure."""
+    n_built = treedef._n_built + 1
+    object.__setattr__(treedef, "_n_built", n_built)
+    if n_built == _GENERATED_AFTER:
+        object.__setattr__(treedef, "_build", generated_builder(treedef))
+    if treedef._closures is None:
+        object.__setattr__(treedef, "_closures", builder(treedef))
+    return treedef._closures(iter(leaves))  # type: ignore[misc]
 
 
 def _rebuild(node_type: Any, data: Any, children: tuple[TreeDef, ...]) -> TreeDef:
@@ -353,68 +382,6 @@ def flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], TreeDe
         raise ValueError(why_too_deep(tree)) from None
 
 
-# Unflattening: closures made once per treedef, each of which takes what it needs from an iterator of leaves.
-# The builder of a leaf is `next` itself.
-
-
-def _builder(node: TreeDef) -> _Builder:
-    if node is LEAF:
-        return next
-    build = node._build
-    if build is None:
-        build = _node_builder(node)
-        object.__setattr__(node, "_build", build)
-    return build
-
-
-def _node_builder(node: TreeDef) -> _Builder:
-    parts = [_builder(child) for child in node._children]
-    if node._type is tuple:
-        return _tuple_builder(parts)
-    if node._children.count(LEAF) == len(parts):
-        if node._type is list:
-            return _list_of_leaves_builder(len(parts))
-        if node._type is dict:
-            return _dict_of_leaves_builder(node._data)
-    if node._type is list:
-        return lambda it: [part(it) for part in parts]
-    if node._type is dict:
-        items = list(zip(node._data, parts, strict=True))
-        return lambda it: {key: part(it) for key, part in items}
-    unflatten, data, build = _kind(node).unflatten, node._data, _tuple_builder(parts)
-    return lambda it: unflatten(data, build(it))
-
-
-def _list_of_leaves_builder(length: int) -> _Builder:
-    return lambda it: list(islice(it, length))
-
-
-def _dict_of_leaves_builder(keys: tuple[Any, ...]) -> _Builder:
-    return lambda it: {key: next(it) for key in keys}
-
-
-def _tuple_builder(parts: list[_Builder]) -> _Builder:
-    """Builds a tuple; without a loop where it is short, as tuples of arguments and results are."""
-    match parts:
-        case []:
-            return lambda it: ()
-        case [a]:
-            return lambda it: (a(it),)
-        case [a, b]:
-            return lambda it: (a(it), b(it))
-        case [a, b, c]:
-            return lambda it: (a(it), b(it), c(it))
-        case _:
-            return lambda it: tuple([part(it) for part in parts])
-
-
-def _kind(node: TreeDef) -> NodeKind:
-    kind = kind_of(node._type)
-    if kind is None:
-        raise ValueError(f"{node._type.__name__} is not registered as a pytree node")
-    return kind
-
-
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
     """Put a tree together.
 
@@ -447,7 +414,7 @@ def _matching_children(node: TreeDef, tree: Any) -> Collection[Any] | None:
             return [tree[key] for key in node._data] if len(tree) == arity else None
         except KeyError:
             return None
-    children, data = _kind(node).flatten(tree)
+    children, data = kind_of_node(node).flatten(tree)
     children = tuple(children)
     return children if len(children) == arity and _same_data(node._data, data) else None
 
@@ -499,7 +466,7 @@ def subtrees_at_leaves(
 def _first_mismatch(node: TreeDef, tree: Any, path: KeyPath) -> tuple[KeyPath, TreeDef, Any]:
     """The first place where `node`, which is no prefix of `tree`, differs from it."""
     if _matching_children(node, tree) is not None:
-        for sub, (key, child) in zip(node._children, _kind(node).keyed_children(tree), strict=True):
+        for sub, (key, child) in zip(node._children, kind_of_node(node).keyed_children(tree), strict=True):
             if not _match(sub, child, []):
                 return _first_mismatch(sub, child, (*path, key))
     return path, node, tree
@@ -545,7 +512,7 @@ def leaves_with_path_of(node: TreeDef, tree: Any, path: KeyPath = ()) -> Iterato
     if node is LEAF:
         yield path, tree
         return
-    for sub, (key, child) in zip(node._children, _kind(node).keyed_children(tree), strict=True):
+    for sub, (key, child) in zip(node._children, kind_of_node(node).keyed_children(tree), strict=True):
         yield from leaves_with_path_of(sub, child, (*path, key))
 
 
@@ -568,7 +535,7 @@ def leaf_path(treedef: TreeDef, index: int, root: str = "") -> str:
         raise IndexError(f"{treedef} has no leaf {index}")
     node, path = treedef, root
     while node is not LEAF:
-        keys = _kind(node).keys(node._data, len(node._children))
+        keys = kind_of_node(node).keys(node._data, len(node._children))
         for key, child in zip(keys, node._children, strict=True):
             if index < child.num_leaves:
                 node, path = child, path + str(key)
