@@ -13,7 +13,6 @@ What a recording takes from outside becomes one more of its inputs.
 from __future__ import annotations
 
 import itertools
-import sys
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -21,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from functrans.caching import register_table
 from functrans.config import config
 from functrans.core.aval import Aval, aval_of
+from functrans.core.caller import caller
 from functrans.core.check import check_jaxpr
 from functrans.core.effects import without_effects
 from functrans.core.forcing import Effects, effect_waits_for, force_effect, force_pending, without_forced
@@ -46,7 +45,7 @@ from functrans.core.opened import no_staging, opened, scope, staging_open, stagi
 from functrans.core.predictions import NO_REQUEST, Prediction, Request, Writing
 from functrans.core.tapes import Tape
 from functrans.core.tracer import Tracer
-from functrans.errors import NonFiniteError, UnexpectedTracerError, describe_line, is_internal
+from functrans.errors import NonFiniteError, UnexpectedTracerError, describe_line
 
 __all__ = ["UNKNOWN", "Recording", "no_staging", "recording_for", "scope", "staging_open", "staging_suspended"]
 
@@ -581,24 +580,3 @@ class Recording(Writing):
 
 _NOWHERE: frozenset[Recording] = frozenset()
 _LATER: frozenset[Recording] = frozenset([UNKNOWN])
-_internal_files: dict[str, bool] = {}
-register_table("source files", _internal_files, clear=_internal_files.clear)
-
-
-def caller(depth: int) -> Source:
-    """The code and the instruction of the user that asked for the operation being recorded.
-
-    Args:
-        depth: how many of the innermost frames are ours for sure.
-    """
-    frame: Any = sys._getframe(depth)
-    while frame is not None:
-        code = frame.f_code
-        filename = code.co_filename
-        internal = _internal_files.get(filename)
-        if internal is None:
-            internal = _internal_files[filename] = is_internal(filename)
-        if not internal:
-            return code, frame.f_lasti, opened.scopes
-        frame = frame.f_back
-    return None
