@@ -15,7 +15,7 @@ import numpy as np
 from functrans.api.generators import GeneratorWatch
 from functrans.core.aval import Aval, aval_of, aval_of_array
 from functrans.core.axis_names import bind_axes
-from functrans.core.jaxpr import Jaxpr
+from functrans.core.jaxpr import Fresh, Jaxpr
 from functrans.core.opened import opened
 from functrans.core.predictions import prediction_for, remember
 from functrans.core.recording import UNKNOWN, Recording
@@ -30,6 +30,7 @@ from functrans.errors import (
 from functrans.tree import TreeDef, flatten, leaf_path, unflatten
 
 __all__ = [
+    "Again",
     "Arguments",
     "Recorded",
     "array_outputs",
@@ -256,17 +257,9 @@ def record(
         predicts=True,
     )
     with recording, bind_axes(axis_env, recording) if axis_env else nullcontext():
-        args, kwargs = arguments.rebuild(recording.inputs())
         runs_often = staging and not once and all([value is UNKNOWN for value in values])
         watch = GeneratorWatch(arguments.fun, arguments.leaves) if runs_often else None
-        try:
-            out = arguments.fun(*args, **kwargs)
-        except (TypeError, ValueError) as error:
-            if isinstance(error.__cause__, (ConcretizationTypeError, DetachedTracerError)):
-                raise error.__cause__ from None  # NumPy had wrapped it: `b[0] = x`
-            if "read-only" in str(error) and recording.locks_arrays:
-                raise _mutated(arguments, error) from error
-            raise
+        out = _called(arguments, recording)
         if watch is not None:
             watch.check(name_of(arguments.fun))
         outs, rest = outputs(out)
@@ -274,6 +267,64 @@ def record(
     if type(jaxpr) is Jaxpr and (prediction is None or jaxpr is not prediction.program):
         remember(code, key, jaxpr, recording.requests, recording.sources)
     return Recorded(jaxpr, known, rest, recording.reads_values)
+
+
+def _called(arguments: Arguments, recording: Recording) -> Any:
+    """What the function returns for the tracers of a recording."""
+    args, kwargs = arguments.rebuild(recording.inputs())
+    try:
+        return arguments.fun(*args, **kwargs)
+    except (TypeError, ValueError) as error:
+        if isinstance(error.__cause__, (ConcretizationTypeError, DetachedTracerError)):
+            raise error.__cause__ from None  # NumPy had wrapped it: `b[0] = x`
+        if "read-only" in str(error) and recording.locks_arrays:
+            raise _mutated(arguments, error) from error
+        raise
+
+
+class Again:
+    """Calls like one before, of which only the values of the inputs differ, recorded as `record` does it.
+
+    Args:
+        arguments: the call before.
+        differentiated: see `Recording`.
+    """
+
+    __slots__ = ("_arguments", "_avals", "_code", "_differentiated", "_name", "_place")
+
+    def __init__(self, arguments: Arguments, differentiated: tuple[int, ...]) -> None:
+        inputs = range(len(arguments.leaves)) if arguments.places is None else arguments.places
+        leaves: list[Any] = list(arguments.leaves)
+        for place in inputs:
+            leaves[place] = None  # which lets go of the array
+        self._arguments = arguments._replace(leaves=leaves, values=[])
+        self._avals = tuple(arguments.avals)
+        self._differentiated = differentiated
+        self._name = name_of(arguments.fun)
+        self._code = code_id(arguments.fun)
+        self._place = id(arguments.treedef)
+
+    def record(
+        self, values: Sequence[Any], outputs: Callable[[Any], tuple[list[Any], Any]]
+    ) -> tuple[Jaxpr | Fresh, list[Any]]:
+        """The program, and the values of its inputs."""
+        arguments = self._arguments
+        key = self._place, self._avals, False, opened.scopes
+        prediction = prediction_for(self._code, key)
+        recording = Recording(
+            self._name,
+            self._avals,
+            values,
+            describe_input=arguments.path,
+            differentiated=self._differentiated,
+            prediction=prediction,
+            predicts=True,
+        )
+        with recording:
+            program, known = recording.close_fresh(outputs(_called(arguments, recording))[0])
+        if type(program) is Jaxpr and (prediction is None or program is not prediction.program):
+            remember(self._code, key, program, recording.requests, recording.sources)
+        return program, known
 
 
 def code_id(fun: Callable[..., Any]) -> int:

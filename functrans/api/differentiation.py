@@ -7,14 +7,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.api.arguments import Arguments, flatten_arguments, name_of, record
+from functrans.api.arguments import Again, Arguments, flatten_arguments, name_of, record
+from functrans.api.guards import MISS, guard_for
+from functrans.api.static_arguments import DeclaredParameters
 from functrans.api.tape import run_gradient
 from functrans.api.transformed import Transformed
 from functrans.caching import kept
+from functrans.config import config
 from functrans.core.aval import aval_of
 from functrans.core.tracer import Tracer
 from functrans.dtypes import float0
+from functrans.errors import hide_frames
 from functrans.tree import TreeDef, flatten, treedef_tuple, unflatten
+from functrans.tree.treedef import LEAF
 
 __all__ = ["aux_outputs", "grad", "normalize_argnums", "value_and_grad"]
 
@@ -86,6 +91,14 @@ def normalize_argnums(argnums: Any) -> int | tuple[int, ...]:
     raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}")
 
 
+_Guard = Callable[[tuple[Any, ...], dict[str, Any]], Any]
+_NOTHING_STATIC = DeclaredParameters(frozenset(), frozenset())
+
+
+def _no_guard(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return MISS
+
+
 class ValueAndGrad(Transformed):
     """The function that `value_and_grad` returns."""
 
@@ -100,13 +113,53 @@ class ValueAndGrad(Transformed):
         self.holomorphic: bool = options["holomorphic"]
         self.allow_int: bool = options["allow_int"]
 
+        self._short_way: tuple[object, _Guard] = object(), _no_guard
+        """The state of the settings for which it holds, and the short way of calls like the last."""
+        self._long_ways = 0
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            state, guard = self._short_way
+            if state is config.state:
+                out = guard(args, kwargs)
+                if out is not MISS:
+                    return out
+            return self.call(args, kwargs)
+        except Exception as error:
+            raise hide_frames(error)  # noqa: B904  (it is the same error)
+
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Transform and run."""
         value, aux, grads = self.compute(args, kwargs)
         return ((value, aux), grads) if self.has_aux else (value, grads)
 
+    def _learn(
+        self,
+        state: object,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        arguments: Arguments,
+        chosen: _Chosen,
+        wrt: tuple[int, ...],
+    ) -> None:
+        """Make a guard for calls like this one, at the second, fourth, eighth ... call that goes the long way."""
+        self._long_ways = n = self._long_ways + 1
+        if n == 1 or n & (n - 1) or state is None or self.has_aux or chosen.leaves != wrt:
+            return
+        again = Again(arguments, wrt)
+
+        def run(*values: Any) -> Sequence[Any]:
+            program, known = again.record(values, self._outputs)
+            return run_gradient(program, wrt, self.with_value, known)
+
+        out_tree = treedef_tuple([LEAF, chosen.treedef]) if self.with_value else chosen.treedef
+        guard = guard_for(args, kwargs, _NOTHING_STATIC, run, (), out_tree)
+        if guard is not None:
+            self._short_way = state, guard
+
     def compute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
         """The value, what the function returned besides, and the gradient."""
+        state = config.state
         arguments = flatten_arguments(self.fun, args, kwargs)
         chosen = _chosen(arguments, self.argnums)
         wrt = self._differentiable(arguments, chosen.inputs)
@@ -117,6 +170,7 @@ class ValueAndGrad(Transformed):
         n_values = len(outs) - len(wrt)
         grads = _fill(chosen, wrt, outs[n_values:], arguments)
         value = outs[0] if self.with_value else None
+        self._learn(state, args, kwargs, arguments, chosen, wrt)
         return value, (aux(outs[self.with_value : n_values]) if aux else None), grads
 
     def _outputs(self, out: Any) -> tuple[list[Any], Any]:

@@ -368,8 +368,7 @@ class _Family:
         self.weight = 0
         self.in_use = 0
         """How many derivations from one of its programs are under way."""
-        self.recent = False
-        """Whether a recording has come to one of its programs without looking it up."""
+        self.recent = False  # whether a recording has come to one of its programs without looking it up
 
 
 _programs: dict[Hashable, Jaxpr] = {}
@@ -441,7 +440,7 @@ def interned(jaxpr: Jaxpr) -> Jaxpr:
 
 
 def used_again(jaxpr: Jaxpr) -> None:
-    """Note that a program has been recorded once more. It takes no lock, so that a few hits may go uncounted."""
+    """Note that a program was recorded once more, without a lock: a few hits may go uncounted."""
     _counts["hits"] += 1
     if jaxpr.family is not None:
         jaxpr.family.recent = True
@@ -540,14 +539,12 @@ def _charge(family: _Family, weight: int) -> None:
     if _total > config.program_cache_equations:
         candidates = [f for f in _families if f is not family and not f.in_use]
         for other in candidates * 2:
-            if other not in _families:
-                continue
             if other.recent:  # it gets a second chance
                 other.recent = False
                 _families.move_to_end(other)
-                continue
-            _counts["evictions"] += len(other.members)
-            _evict(other)
+            elif other in _families:
+                _counts["evictions"] += len(other.members)
+                _evict(other)
             if _total <= config.program_cache_equations:
                 break
 

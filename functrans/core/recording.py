@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -153,7 +153,7 @@ class Recording(Writing):
         staging: bool = False,
         literals: bool = False,
         describe_input: Callable[[int], object] | None = None,
-        differentiated: frozenset[int] | range = frozenset(),
+        differentiated: Collection[int] = frozenset(),
         forward: bool = False,
         reads: Sequence[Any] | None = None,
         takes_effects: bool = True,

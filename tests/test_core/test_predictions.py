@@ -122,10 +122,12 @@ def test_a_prediction_changes_nothing(steps, others, shared):
     record(function_of(others), X, Y)  # it may go wrong at any place, or be right
     assert record(function_of(steps), X, Y) == expected
     assert record(function_of(steps), X, Y) == expected
-    ft.grad(function_of(others), (0, 1))(X, Y)
-    for _ in range(2):
-        for got, wanted in zip(ft.grad(function_of(steps), (0, 1))(X, Y), gradient, strict=True):
-            assert got.tobytes() == wanted.tobytes()
+    short_way = ft.grad(function_of(steps), (0, 1))
+    for _ in range(3):
+        ft.grad(function_of(others), (0, 1))(X, Y)
+        for transformed in (ft.grad(function_of(steps), (0, 1)), short_way):
+            for got, wanted in zip(transformed(X, Y), gradient, strict=True):
+                assert got.tobytes() == wanted.tobytes()
 
 
 UNKNOWN_STEPS = STEPS.map(lambda steps: [step for step in steps if step[0] != "forced"])
@@ -175,14 +177,16 @@ def test_all_kinds_of_operations_are_predicted():
 
 
 def test_another_function_of_the_same_code_is_predicted():
-    ft.grad(function_of([("add", 1.0), ("float", 1.0)]))(X, Y)
+    for _ in range(2):  # a program is kept when it is seen again
+        ft.grad(function_of([("add", 1.0), ("float", 1.0)]))(X, Y)
     with written() as names:
         ft.grad(function_of([("add", 1.0), ("float", 2.0)]))(X, Y)
     assert names == []
 
 
 def test_after_the_first_difference_all_is_written():
-    ft.grad(function_of([("add", 1.0), ("ufunc", 1.0), ("float", 1.0)]))(X, Y)
+    for _ in range(2):
+        ft.grad(function_of([("add", 1.0), ("ufunc", 1.0), ("float", 1.0)]))(X, Y)
     with written() as names:
         ft.grad(function_of([("add", 1.0), ("power", 3.0), ("float", 1.0)]))(X, Y)
     assert names == ["integer_pow", "call", "mul", "reduce_sum"]
@@ -202,7 +206,8 @@ def test_an_error_names_the_line_that_is_running():
             y = y + np.ones(7)
         return y.sum()
 
-    ft.grad(function)(X, False)
+    for _ in range(2):
+        ft.grad(function)(X, False)
     with pytest.raises(ValueError, match="broadcast") as caught:
         ft.grad(function)(X, True)
     lines = [entry.lineno + 1 for entry in caught.traceback if str(entry.path) == __file__]
@@ -217,7 +222,7 @@ def test_a_tracer_that_escaped_says_where_it_was_made():
         kept.append(y)
         return y.sum()
 
-    for _ in range(2):
+    for _ in range(4):
         ft.grad(function)(X)
     for tracer in kept:
         with pytest.raises(ft.errors.UnexpectedTracerError, match=rf"{__name__.rpartition('.')[2]}.py:\d+"):
@@ -245,16 +250,17 @@ def test_values_asked_for_midway():
         seen.append(float(ft.concrete(y)[0]))
         return y.sum()
 
-    results = [ft.grad(function)(x).tolist() for x in (X, X, 2 * X, X)]
-    assert results[0] == results[1] == results[3] != results[2]
-    assert seen[:2] == seen[2:4] == seen[6:]
+    results = [ft.grad(function)(x).tolist() for x in (X, X, X, 2 * X, X)]
+    assert results[0] == results[1] == results[2] == results[4] != results[3]
+    assert seen[:2] == seen[2:4] == seen[4:6] == seen[8:]
 
 
 def test_values_are_looked_at_in_the_middle_of_a_prediction():
     def function(x):
         return np.sum(x / x)
 
-    ft.grad(function)(X)
+    for _ in range(2):
+        ft.grad(function)(X)
     with ft.debug_nans(True), pytest.raises(ft.errors.NonFiniteError):
         ft.grad(function)(np.zeros(3))
 
@@ -263,7 +269,7 @@ def test_values_are_looked_at_in_the_middle_of_a_prediction():
         with ft.debug_nans(True):
             return np.sum(y)
 
-    for _ in range(2):
+    for _ in range(4):
         with np.errstate(all="ignore"):
             assert np.isnan(ft.grad(turning)(np.zeros(3))).all()
 
@@ -275,7 +281,8 @@ def test_after_an_error_it_goes_on():
             raise KeyError("now")
         return y.sum()
 
-    expected = ft.grad(function)(X, False)
+    for _ in range(2):
+        expected = ft.grad(function)(X, False)
     with pytest.raises(KeyError):
         ft.grad(function)(X, True)
     assert ft.grad(function)(X, False).tobytes() == expected.tobytes()
@@ -283,7 +290,8 @@ def test_after_an_error_it_goes_on():
 
 def test_programs_let_go_predict_nothing():
     function = function_of([("add", 1.0), ("ufunc", 1.0)])
-    expected = ft.grad(function)(X, Y)
+    for _ in range(2):
+        expected = ft.grad(function)(X, Y)
     ft.clear_caches()
     with written() as names:
         assert ft.grad(function)(X, Y).tobytes() == expected.tobytes()
@@ -296,6 +304,6 @@ def test_scopes_are_those_of_this_call():
             y = np.sin(x)
         return np.sum(y * len(name))
 
-    for name in ("a", "longer", "a"):
+    for name in ("a", "longer", "a", "a"):
         (eqn, *_) = ft.make_jaxpr(function, static_argnums=1)(X, name).eqns
         assert eqn.scopes == (name,)
