@@ -5,14 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Atom, Jaxpr
+from functrans.ops import shape as shapes
+from functrans.ops.comparison import select_n_p
+from functrans.ops.conversion import convert_element_type_p
+from functrans.ops.convolution import conv_general_dilated_p
+from functrans.ops.cumulative import cumsum_p
+from functrans.ops.guarded import guarded_dot_general_p
+from functrans.ops.identity import copy_p, stop_gradient_p
+from functrans.ops.iota import iota_p
+from functrans.ops.joining import concatenate_p, split_p
+from functrans.ops.linear_algebra import dot_general_p
+from functrans.ops.power import integer_pow_p, rsqrt_p
+from functrans.ops.reductions import argmax_p, argmin_p, reduce_and_p, reduce_max_p, reduce_min_p, reduce_or_p
+from functrans.ops.selection import clamp_p
 from functrans.ops.shape import broadcast_in_dim_p
+from functrans.ops.slicing import pad_p, slice_p
+from functrans.ops.sorting import argsort_p, sort_p
+from functrans.ops.transcendental import logistic_p
+from functrans.ops.window_reductions import reduce_window_max_p, reduce_window_min_p, reduce_window_sum_p
 
 __all__ = [
     "KEPT_BYTES",
     "aligned_shape",
     "deaths",
+    "end_of_errors",
     "is_full",
     "memory_owners",
     "nbytes",
@@ -73,6 +93,24 @@ def deaths(jaxpr: Jaxpr) -> list[list[int]]:
         if atom not in outs:
             dying[number].append(atom)
     return dying
+
+
+def end_of_errors(jaxpr: Jaxpr) -> int:
+    """The number of the equation from which on none can raise an error, whatever its operands are."""
+    for number in range(len(jaxpr.eqns), 0, -1):
+        primitive = jaxpr.eqns[number - 1].primitive
+        if not (primitive in _NEVER_RAISE or (primitive.is_elementwise and type(primitive.impl) is np.ufunc)):
+            return number
+    return 0
+
+
+_NEVER_RAISE = frozenset({
+    shapes.broadcast_in_dim_p, shapes.reduce_sum_p, shapes.reshape_p, shapes.squeeze_p, shapes.expand_dims_p,
+    shapes.transpose_p, shapes.rev_p, convert_element_type_p, select_n_p, clamp_p, iota_p, slice_p, pad_p,
+    integer_pow_p, rsqrt_p, logistic_p, concatenate_p, split_p, reduce_max_p, reduce_min_p, reduce_and_p, reduce_or_p, argmax_p,
+    argmin_p, dot_general_p, guarded_dot_general_p, stop_gradient_p, copy_p, cumsum_p, sort_p, argsort_p,
+    conv_general_dilated_p, reduce_window_sum_p, reduce_window_max_p, reduce_window_min_p,
+})  # fmt: skip
 
 
 def memory_owners(jaxpr: Jaxpr) -> Callable[[Atom], Atom]:

@@ -34,7 +34,8 @@ def compiled(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Callable[..
 
     Args:
         jaxpr: the program.
-        donated: the numbers of inputs whose memory may be written to: arrays in C order which nobody else reads.
+        donated: the numbers of inputs whose memory may be written to: arrays in C order which nobody else reads. It
+            may be the memory of any output then. They are written to when no equation is left that can raise an error.
     """
     key = ("compiled", donated) if donated else "compiled"
     found: Callable[..., list[Any]] | None = jaxpr.memo.get(key)

@@ -117,6 +117,32 @@ def test_random_programs_give_the_interpreters_bits(program: RandomProgram) -> N
     check_program(closed.jaxpr, [*inputs, *closed.consts])
 
 
+@given(program=programs())
+def test_donated_inputs_change_no_bit(program: RandomProgram) -> None:
+    inputs = program.inputs()
+    jaxpr = ft.make_jaxpr(lambda *xs: (*program(*xs), *[x * 0.5 - np.sin(x) for x in xs]))(*inputs).jaxpr
+    donated = [i for i, aval in enumerate(jaxpr.in_avals) if aval.ndim and i < len(inputs)]
+    consts = ft.make_jaxpr(program)(*inputs).consts
+    values = [*[x.copy() if x.ndim else x for x in inputs], *consts]
+    assert_same_bits(generated(jaxpr, donated)(*values), interpreted(jaxpr)([*inputs, *consts]))
+
+
+class TestDonation:
+    def test_an_update_is_made_in_place(self) -> None:
+        x, g = np.ones(3), np.full(3, 2.0)
+        step = generated(ft.make_jaxpr(lambda x, g: x - 0.1 * g)(x, g).jaxpr, (0,))
+        (out,) = step(x, g)
+        assert out is x
+        np.testing.assert_array_equal(x, 0.8)
+
+    def test_nothing_is_written_before_the_last_equation_that_can_raise(self) -> None:
+        x, y, i = np.ones(3), np.arange(3.0), np.array([0, 7])
+        jaxpr = ft.make_jaxpr(lambda x, y, i: (x * 2.0, np.take(y, i)))(x, y, i).jaxpr
+        with pytest.raises(IndexError):
+            generated(jaxpr, (0,))(x, y, i)
+        np.testing.assert_array_equal(x, 1.0)
+
+
 class TestSource:
     def test_results_go_where_operands_are_read_for_the_last_time(self) -> None:
         x, w, b = np.ones((4, 3)), np.ones((3, 2)), np.ones(2)

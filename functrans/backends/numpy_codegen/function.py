@@ -99,8 +99,8 @@ class FunctionWriter:
     def program(self, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value]:
         """Write the equations of a program in its final form; what its outputs are then."""
         walk = _Walk(self, jaxpr, operands)
-        for eqn, dying in zip(jaxpr.eqns, deaths(jaxpr), strict=True):
-            walk.equation(eqn, frozenset(dying))
+        for number, (eqn, dying) in enumerate(zip(jaxpr.eqns, deaths(jaxpr), strict=True)):
+            walk.equation(number, eqn, frozenset(dying))
         return [walk.value(atom) for atom in jaxpr.outs]
 
     def kept(self, x: Value) -> Value:
@@ -120,11 +120,11 @@ class FunctionWriter:
         deletion.cancelled = True
         return buffer
 
-    def let_go(self, buffer: Buffer) -> None:
-        """Nothing will read this array."""
+    def let_go(self, buffer: Buffer, is_free: bool) -> None:
+        """Nothing will read this array, and others may have its memory if it is free."""
         deletion = Deletion(buffer.name, cancelled=nbytes(buffer.aval) <= KEPT_BYTES)
         self._lines.append((self._depth, deletion))
-        if buffer.layout is C and buffer.names == 1 and buffer.aval.ndim:
+        if is_free and buffer.layout is C and buffer.names == 1 and buffer.aval.ndim:
             self._free.setdefault((buffer.aval.shape, buffer.aval.dtype), []).append((buffer, deletion))
 
 
@@ -134,7 +134,7 @@ class _Walk:
     def __init__(self, writer: FunctionWriter, jaxpr: Jaxpr, operands: Sequence[Value]) -> None:
         self.writer = writer
         self.module = writer.module
-        self.jaxpr = jaxpr
+        self.number = 0
         self.env = Environment(list(operands))
         self.undone = undone_broadcasts(jaxpr)
         self.uses = Counter([x for eqn in jaxpr.eqns for x in eqn.inputs if type(x) is int])
@@ -151,8 +151,9 @@ class _Walk:
         found: Value = self.env.read(atom)
         return found
 
-    def equation(self, eqn: Equation, dying: frozenset[int]) -> None:
+    def equation(self, number: int, eqn: Equation, dying: frozenset[int]) -> None:
         """Write an equation."""
+        self.number = number
         whole = not (eqn.primitive.is_elementwise and any([is_full(x, self.undone) for x in eqn.inputs]))
         operands = [self.value(atom, whole) for atom in eqn.inputs]
         if not eqn.primitive.multiple_results and eqn.outs[0] in self.undone:
@@ -175,7 +176,7 @@ class _Walk:
             if buffer is not None and buffer.live:
                 buffer.live -= 1
                 if not buffer.live:
-                    self.writer.let_go(buffer)
+                    self.writer.let_go(buffer, is_free=number >= buffer.from_equation)
 
     # ---- kinds of equations
 
@@ -221,6 +222,7 @@ class _Walk:
                 and x.aval.shape == out.shape
                 and x.aval.dtype == out.dtype
                 and x.layout == layout
+                and x.buffer.from_equation <= self.number  # type: ignore[union-attr]
             ):
                 return number
         return None

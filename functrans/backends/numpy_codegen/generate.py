@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from functrans.backends.interpreter import run_checked
-from functrans.backends.memory import shared_outputs
+from functrans.backends.memory import end_of_errors, shared_outputs
 from functrans.backends.numpy_codegen.function import FunctionWriter
 from functrans.backends.numpy_codegen.module import Module
 from functrans.backends.numpy_codegen.values import Buffer, C, Value
@@ -24,7 +24,8 @@ def generated(jaxpr: Jaxpr, donated: Collection[int] = ()) -> Callable[..., list
 
     Args:
         jaxpr: the program.
-        donated: the numbers of inputs, arrays in C order, whose memory may be written to.
+        donated: the numbers of inputs, arrays in C order, whose memory may be written to, and may be that of any
+            output. It is written to when no equation is left that can raise an error.
     """
     module = Module()
     name = write_function(module, finalize(jaxpr), donated, checked=partial(run_checked, jaxpr))
@@ -49,7 +50,11 @@ def write_function(
         The function's name.
     """
     name, writer = module.name("program"), FunctionWriter(module)
-    operands = input_values(jaxpr.in_avals, "x", donated)
+    operands = input_values(jaxpr.in_avals, "x")
+    for number in donated:
+        x = operands[number]
+        buffer = Buffer(x.text, x.aval, C, from_equation=end_of_errors(jaxpr))
+        operands[number] = x._replace(layout=C, buffer=buffer)
     if checked is not None:
         with writer.block(f"if {module.constant(config, 'config')}.checks_values:"):
             inputs = ", ".join([x.text for x in operands])
@@ -61,16 +66,9 @@ def write_function(
     return name
 
 
-def input_values(avals: Sequence[Aval], stem: str, donated: Collection[int] = ()) -> list[Value]:
+def input_values(avals: Sequence[Aval], stem: str) -> list[Value]:
     """What inputs are in the source."""
-    values = []
-    for number, aval in enumerate(avals):
-        name = f"{stem}{number}"
-        if number in donated:
-            values.append(Value(name, aval, C, Buffer(name, aval, C)))
-        else:
-            values.append(Value(name, aval, (stem, number)))
-    return values
+    return [Value(f"{stem}{number}", aval, (stem, number)) for number, aval in enumerate(avals)]
 
 
 def _own(x: Value) -> str:

@@ -40,6 +40,8 @@ class Buffer:
     """How many of the atoms that share it are still to be read."""
     names: int = 1
     """How many names it has in the source."""
+    from_equation: int = 0
+    """The number of the equation from which on it may be written to."""
 
 
 class Value(NamedTuple):
