@@ -111,8 +111,8 @@ def explain(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Explanatio
         args, kwargs: its arguments. `ShapeDtypeStruct`s may stand for arrays; then nothing is run.
 
     Returns:
-        An `Explanation`, which prints as a report. Its attributes: `recorded`, `inside`, `stages`, `program`, `memory`, `cost`,
-        `times`, `equations`, `hottest`, `lines`, `unused`, `only_read`, `zero_gradients`, `constant_outputs`.
+        An `Explanation`, which prints as a report. Its attributes: `recorded`, `inside`, `stages`, `program`, `memory`,
+        `cost`, `times`, `equations`, `hottest`, `lines`, `unused`, `only_read`, `zero_gradients`, `constant_outputs`.
 
     Raises:
         TypeError: if `fun` is no function, if an argument is being traced, or if there is no array in the result.
