@@ -107,8 +107,8 @@ def end_of_errors(jaxpr: Jaxpr) -> int:
 _NEVER_RAISE = frozenset({
     shapes.broadcast_in_dim_p, shapes.reduce_sum_p, shapes.reshape_p, shapes.squeeze_p, shapes.expand_dims_p,
     shapes.transpose_p, shapes.rev_p, convert_element_type_p, select_n_p, clamp_p, iota_p, slice_p, pad_p,
-    integer_pow_p, rsqrt_p, logistic_p, concatenate_p, split_p, reduce_max_p, reduce_min_p, reduce_and_p, reduce_or_p, argmax_p,
-    argmin_p, dot_general_p, guarded_dot_general_p, stop_gradient_p, copy_p, cumsum_p, sort_p, argsort_p,
+    integer_pow_p, rsqrt_p, logistic_p, concatenate_p, split_p, reduce_max_p, reduce_min_p, reduce_and_p, reduce_or_p,
+    argmax_p, argmin_p, dot_general_p, guarded_dot_general_p, stop_gradient_p, copy_p, cumsum_p, sort_p, argsort_p,
     conv_general_dilated_p, reduce_window_sum_p, reduce_window_max_p, reduce_window_min_p,
 })  # fmt: skip
 
