@@ -1,9 +1,9 @@
-"""Bodies of loops as programs: with their inputs in another order, and the part that every iteration repeats."""
+"""Bodies of loops as programs: parts of them, products without their guards, and results that nobody uses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from functrans.control.rearranging import reordered
 from functrans.core.builder import Builder
@@ -24,52 +24,11 @@ from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.pipeline import tidied
 
 __all__ = [
-    "Hoisted",
     "has_guards",
-    "hoisted",
-    "invariant_atoms",
     "program_of_atoms",
     "shows_nans",
     "unguarded",
 ]
-
-
-def invariant_atoms(jaxpr: Jaxpr, inputs: Sequence[int]) -> set[int]:
-    """The atoms that hang on some of the inputs alone, and so are the same in each iteration if those are."""
-    found = {-1 - i for i in inputs}
-    for eqn in jaxpr.eqns:
-        if not eqn.operation.effectful and all([type(x) is not int or x in found for x in eqn.inputs]):
-            found.update(eqn.outs)
-    return found
-
-
-class Hoisted(NamedTuple):
-    """A program cut into what hangs on its first inputs alone, and the rest."""
-
-    before: Jaxpr | None
-    """From the first inputs to what the rest needs of it; None if that is nothing."""
-    rest: Jaxpr
-    """From the first inputs, what `before` gives, and the other inputs, to the outputs."""
-
-
-def hoisted(jaxpr: Jaxpr, n_first: int) -> Hoisted:
-    """Cut a program into what hangs on its first inputs alone, and the rest."""
-    invariant = invariant_atoms(jaxpr, range(n_first))
-    kept = [eqn for eqn in jaxpr.eqns if not invariant.issuperset(eqn.outs) or eqn.operation.effectful]
-    read = {x for eqn in kept for x in eqn.inputs}.union(jaxpr.outs)
-    moved = sorted([x for x in read if type(x) is int and x >= 0 and x in invariant])
-    if not moved:
-        return Hoisted(None, jaxpr)
-    before = program_of_atoms(jaxpr, moved, range(n_first), invariant)
-    n_moved = len(moved)
-    avals = jaxpr.in_avals
-    builder = Builder((*avals[:n_first], *[jaxpr.aval(x) for x in moved], *avals[n_first:]))
-    have: dict[Atom, Atom] = {-1 - i: -1 - (i if i < n_first else i + n_moved) for i in range(len(avals))}
-    have.update({atom: -1 - n_first - number for number, atom in enumerate(moved)})
-    for eqn in kept:
-        outs = builder.add(eqn.operation, tuple([have.get(x, x) for x in eqn.inputs]), eqn.source)
-        have.update(zip(eqn.outs, outs, strict=True))
-    return Hoisted(before, interned(builder.build([have.get(x, x) for x in jaxpr.outs])))
 
 
 def program_of_atoms(jaxpr: Jaxpr, outs: Sequence[int], inputs: Sequence[int], invariant: set[int]) -> Jaxpr:

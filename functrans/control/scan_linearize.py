@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from functrans.control.loop_bodies import Body, fixed_point, with_zeros
 from functrans.control.rearranging import reordered
-from functrans.control.scan_bodies import invariant_atoms, program_of_atoms
+from functrans.control.scan_bodies import program_of_atoms
 from functrans.core.evaluation import eval_jaxpr
 from functrans.core.jaxpr import Atom, Jaxpr, derived
 from functrans.core.rules import def_linearize
@@ -20,6 +20,7 @@ from functrans.ops.joining import concatenate
 from functrans.ops.scan import bind_scan, scan_p
 from functrans.ops.shape import expand_dims
 from functrans.ops.slicing import slice_in_dim
+from functrans.passes.invariants import invariant_atoms
 from functrans.passes.pipeline import tidied
 from functrans.transforms.linearize import Linearized, linearize
 from functrans.transforms.tangents import Nonzeros, fill_zeros, without_zeros

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from functrans.control.scan_bodies import hoisted
 from functrans.core.aval import Aval
 from functrans.core.builder import Builder
 from functrans.core.jaxpr import Atom, Equation, Jaxpr
@@ -24,6 +23,7 @@ from functrans.ops.elementwise import add_p
 from functrans.ops.linear_algebra import dot_general_p
 from functrans.ops.scan import stack_of
 from functrans.ops.slicing import slice_p
+from functrans.passes.invariants import hoisted
 from functrans.passes.pipeline import finalize, tidied
 from functrans.transforms.batch import batch_to
 

@@ -15,21 +15,28 @@ __all__ = ["Builder", "new_program"]
 class Builder:
     """A program in the making, with the given inputs."""
 
-    __slots__ = ("equations", "in_avals", "n_results", "sources")
+    __slots__ = ("avals", "equations", "in_avals", "sources")
 
     def __init__(self, in_avals: tuple[Aval, ...]) -> None:
         self.in_avals = in_avals
         self.equations: list[RawEquation] = []
         self.sources: list[Source] = []
-        self.n_results = 0
+        self.avals: list[Aval] = []
+        """Those of the results so far."""
 
     def add(self, operation: Operation, inputs: tuple[Atom, ...], source: Source) -> range:
         """Append an equation; the atoms of its results."""
-        first = self.n_results
+        first = len(self.avals)
         self.equations.append((operation, inputs))
         self.sources.append(source)
-        self.n_results = first + len(operation.out_avals)
-        return range(first, self.n_results)
+        self.avals += operation.out_avals
+        return range(first, len(self.avals))
+
+    def aval(self, atom: Atom) -> Aval:
+        """The aval of an input, a result or a literal."""
+        if type(atom) is not int:
+            return atom.aval  # type: ignore[union-attr]
+        return self.avals[atom] if atom >= 0 else self.in_avals[-1 - atom]
 
     def build(self, outs: Sequence[Atom]) -> Jaxpr:
         """The program with these outputs. It is not interned: a pass is rarely the last."""

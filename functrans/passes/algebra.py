@@ -39,6 +39,8 @@ def _neg(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
 
 
 def _add(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    if not walk.concerns(inputs, neg_p):
+        return None
     for one, other in (inputs, inputs[::-1]):
         if is_number(other, -0.0) or (_is_integer(operation) and is_number(other, 0)):
             return one
@@ -50,17 +52,21 @@ def _add(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
 
 def _sub(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
     x, y = inputs
+    if x == y and _is_integer(operation):
+        return Literal(0, operation.out_avals[0].strong)
+    if not walk.concerns(inputs, neg_p):
+        return None
     if is_number(y, 0.0):
         return x
     if is_number(x, -0.0) or (_is_integer(operation) and is_number(x, 0)):
         return walk.emit(neg_p, (y,))
     negated = walk.operands(y, neg_p)
-    if negated is not None:
-        return walk.emit(add_p, (x, negated[0]))
-    return Literal(0, operation.out_avals[0].strong) if _is_integer(operation) and x == y else None
+    return None if negated is None else walk.emit(add_p, (x, negated[0]))
 
 
 def _mul(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    if not walk.concerns(inputs, neg_p):
+        return None
     for one, other in (inputs, inputs[::-1]):
         if is_number(other, 1.0):
             return one
@@ -73,6 +79,8 @@ def _mul(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
 
 
 def _div(walk: Walk, operation: Operation, inputs: Inputs) -> Atom | None:
+    if not walk.concerns(inputs, neg_p):
+        return None
     x, y = inputs
     if is_number(y, 1.0):
         return x

@@ -22,18 +22,27 @@ def merge_common_subexpressions(jaxpr: Jaxpr) -> Jaxpr:
     first = 0
     for eqn in jaxpr.eqns:
         operation, inputs = eqn.operation, eqn.inputs
-        n_outs = len(operation.out_avals)
         if first != len(atoms):  # some were merged, so the numbers of those behind them have moved
             inputs = tuple([atoms[x] if type(x) is int and x >= 0 else x for x in inputs])
-        key = operation, frozenset(inputs) if operation.primitive in _COMMUTATIVE else inputs
+        key = operation, inputs if operation.primitive not in _COMMUTATIVE else _in_order(inputs)
         place = first if operation.effectful else seen.setdefault(key, first)
+        n_outs = len(operation.out_avals)
         if place == first:
             equations.append((operation, inputs))
             sources.append(eqn.source)
             first += n_outs
-        atoms.extend(range(place, place + n_outs))
-    if first == len(atoms):
+        if n_outs == 1:
+            atoms.append(place)
+        else:
+            atoms.extend(range(place, place + n_outs))
+    if len(equations) == len(jaxpr.eqns):
         return jaxpr
     return new_program(
         jaxpr.in_avals, equations, sources, [atoms[x] if type(x) is int and x >= 0 else x for x in jaxpr.outs]
     )
+
+
+def _in_order(inputs: tuple[Atom, ...]) -> tuple[Atom, ...]:
+    """Two operands, always in the same order."""
+    x, y = inputs
+    return (y, x) if type(x) is not int or (type(y) is int and y < x) else inputs

@@ -6,6 +6,7 @@ from functrans.core.jaxpr import Jaxpr, derived, interned
 from functrans.passes.common_subexpressions import merge_common_subexpressions
 from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.inline import inline_all
+from functrans.passes.invariants import hoist_invariants
 from functrans.passes.padded_sums import sum_padded_arrays
 from functrans.passes.simplify import simplify, simplify_final
 
@@ -13,6 +14,7 @@ __all__ = ["PASSES", "finalize", "stages", "tidied"]
 
 PASSES = (
     inline_all,
+    hoist_invariants,
     simplify_final,
     merge_common_subexpressions,
     sum_padded_arrays,

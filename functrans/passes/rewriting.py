@@ -41,6 +41,13 @@ class Walk:
         found = self.definition(atom, primitive)
         return None if found is None else found[1]
 
+    def concerns(self, inputs: tuple[Atom, ...], primitive: Any) -> bool:
+        """Whether one of the operands is a literal, or comes from an operation of the primitive."""
+        for x in inputs:  # noqa: SIM110  (a generator takes twice as long, and this is asked of each equation)
+            if type(x) is not int or (x >= 0 and self.made_by[x][0].primitive is primitive):
+                return True
+        return False
+
     def aval(self, atom: Atom) -> Aval:
         """The aval of an atom."""
         if type(atom) is not int:
@@ -71,11 +78,10 @@ class Walk:
         self.equations.append(equation)
         self.sources.append(self.source)
         outs = equation[0].out_avals
+        self.avals += outs
         if len(outs) == 1:
-            self.avals.append(outs[0])
             self.made_by.append(equation)
         else:
-            self.avals.extend(outs)
             self.made_by.extend([equation] * len(outs))
         return first
 
@@ -95,16 +101,14 @@ def rewrite(jaxpr: Jaxpr, rules: Rules) -> Jaxpr:
         if changed:
             inputs = tuple([atoms[x] if type(x) is int and x >= 0 else x for x in inputs])
         walk.source = eqn.source
-        if operation.single:
-            found = walk.known(operation, inputs)
-            if found is None:
-                atoms.append(walk.add((operation, inputs)))
-            else:
-                atoms.append(found)
-                changed = True
-        else:
+        if not operation.single:
             first = walk.add((operation, inputs))
             atoms.extend(range(first, first + len(operation.out_avals)))
+        elif (found := walk.known(operation, inputs)) is None:
+            atoms.append(walk.add((operation, inputs)))
+        else:
+            atoms.append(found)
+            changed = True
     if not changed:
         return jaxpr
     outs = [atoms[x] if type(x) is int and x >= 0 else x for x in jaxpr.outs]
