@@ -19,13 +19,8 @@ from tests.test_passes.programs import (
     simplified,
 )
 
-DTYPES = ["bool", "int8", "uint8", "int32", "uint32", "int64", "uint64"] + [
-    "float16",
-    "float32",
-    "float64",
-    "complex64",
-    "complex128",
-]
+INTEGERS = ["bool", "int8", "uint8", "int32", "uint32", "int64", "uint64"]
+DTYPES = [*INTEGERS, "float16", "float32", "float64", "complex64", "complex128"]
 Z = np.array([complex(a, b) for a in SPECIAL for b in SPECIAL[:4]])
 X = np.array(SPECIAL)
 
