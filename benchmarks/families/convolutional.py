@@ -28,12 +28,12 @@ def problem(dtype: str, batch: int = 64) -> tuple[Arrays, np.ndarray, np.ndarray
     return weights, x.astype(dtype), y.astype(dtype)
 
 
-def loss_in(np: Any, lax: Any) -> Loss:
-    layout = ("NHWC", "HWIO", "NHWC")
+def loss_in(np: Any, library: Any) -> Loss:
+    conv, relu, layout = library.lax.conv_general_dilated, library.nn.relu, ("NHWC", "HWIO", "NHWC")
 
     def loss(weights: Any, x: Any, y: Any) -> Any:
-        h = np.maximum(lax.conv_general_dilated(x, weights["W1"], (1, 1), [(2, 2)] * 2, dimension_numbers=layout), 0)
-        h = np.maximum(lax.conv_general_dilated(h, weights["W2"], (1, 1), [(1, 1)] * 2, dimension_numbers=layout), 0)
+        h = relu(conv(x, weights["W1"], (1, 1), [(2, 2)] * 2, dimension_numbers=layout))
+        h = relu(conv(h, weights["W2"], (1, 1), [(1, 1)] * 2, dimension_numbers=layout))
         return np.mean((h.reshape(len(x), -1) @ weights["W3"] - y) ** 2)
 
     return loss
@@ -102,9 +102,9 @@ def gradient(dtype: str, batch: int = 64) -> Workload:
         f"gradient of a convnet, 32x32x3, batch {batch}, {dtype}",
         {
             "NumPy, by hand": lambda: Call(gradient_by_hand, args()),
-            "functrans": lambda: Call(ft.grad(loss_in(np, ft.lax)), args()),
-            "functrans, jitted": lambda: Call(ft.jit(ft.grad(loss_in(np, ft.lax))), args()),
-            "JAX, jitted": lambda: jax_call(jax.jit(jax.grad(loss_in(jax_numpy, jax.lax))), *args()),
+            "functrans": lambda: Call(ft.grad(loss_in(np, ft)), args()),
+            "functrans, jitted": lambda: Call(ft.jit(ft.grad(loss_in(np, ft))), args()),
+            "JAX, jitted": lambda: jax_call(jax.jit(jax.grad(loss_in(jax_numpy, jax))), *args()),
             "PyTorch": lambda: torch_gradient(torch_loss, *args()),
         },
         targets=(Target("functrans, jitted", 0.7, "JAX, jitted"),),

@@ -57,10 +57,10 @@ def descent_start() -> Arrays:
     return initial(784, 256, 128, CLASSES)
 
 
-def squared_error_in(np: Any) -> Callable[..., Any]:
+def squared_error_in(np: Any, relu: Callable[[Any], Any]) -> Callable[..., Any]:
     def loss(params: Any, x: Any, y: Any) -> Any:
-        h = np.maximum(x @ params["W1"] + params["b1"], 0)
-        h = np.maximum(h @ params["W2"] + params["b2"], 0)
+        h = relu(x @ params["W1"] + params["b1"])
+        h = relu(h @ params["W2"] + params["b2"])
         return np.mean((y - (h @ params["W3"] + params["b3"])) ** 2)
 
     return loss
@@ -105,7 +105,7 @@ def descent_by_hand(batch: int) -> Step:
 
 
 def descent_in_functrans() -> Step:
-    gradient = ft.grad(squared_error_in(np))
+    gradient = ft.grad(squared_error_in(np, ft.nn.relu))
 
     def step(params: Arrays, x: np.ndarray, y: np.ndarray) -> Arrays:
         return ft.tree.map(lambda p, g: p - RATE * g, params, gradient(params, x, y))
@@ -114,7 +114,7 @@ def descent_in_functrans() -> Step:
 
 
 def descent_in_jax() -> Step:
-    gradient = jax.grad(squared_error_in(jax_numpy))
+    gradient = jax.grad(squared_error_in(jax_numpy, jax.nn.relu))
 
     def step(params: Any, x: Any, y: Any) -> Any:
         return jax.tree.map(lambda p, g: p - RATE * g, params, gradient(params, x, y))
@@ -127,11 +127,10 @@ def descent_start_in_torch() -> Any:
 
 
 def descent_in_torch() -> Step:
+    loss = squared_error_in(torch, torch.relu)
+
     def step(params: Any, x: Any, y: Any) -> Any:
-        h = torch.relu(x @ params["W1"] + params["b1"])
-        h = torch.relu(h @ params["W2"] + params["b2"])
-        loss = torch.mean((y - (h @ params["W3"] + params["b3"])) ** 2)
-        grads = torch.autograd.grad(loss, tuple(params.values()))
+        grads = torch.autograd.grad(loss(params, x, y), tuple(params.values()))
         with torch.no_grad():
             for p, g in zip(params.values(), grads, strict=True):
                 p.sub_(g, alpha=RATE)
