@@ -33,7 +33,7 @@ def when(condition: Any, x: Any, otherwise: Any = 0) -> Any:
 
 
 def _maximum_with_zero(x: Any) -> Any:
-    return lax.max(x, like(0, x))
+    return lax.max(like(0, x), x)  # in this order -0.0 stays, which saves a pass over x
 
 
 def _maximum_with_zero_jvp(primals: Any, tangents: Any) -> Any:

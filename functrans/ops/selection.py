@@ -78,7 +78,7 @@ def clamp(min: Any, x: Any, max: Any) -> Any:
     array([-1. ,  0.5,  1. ])
     """
     min, x, max = matched(min, x, max) if hasattr(x, "shape") else matched(min, np.asarray(x), max)
-    return clamp_p.bind(_bound(min, x), x, _bound(max, x))
+    return clamp_p.bind(x, _bound(min, x), _bound(max, x))
 
 
 def _bound(bound: Any, x: Any) -> Any:
@@ -89,12 +89,12 @@ def _within(t: Any, low: Any, x: Any, high: Any) -> Any:
     return select(bitwise_and(gt(x, low), lt(x, high)), t, zeros_like(t))
 
 
-# The ufunc behind np.clip, whose own overhead is six times the ufunc's.
-clamp_p = elementwise("clamp", lambda low, x, high: _clip(x, low, high), NUMBER)
+# The ufunc behind np.clip, whose own overhead is six times the ufunc's; it wants x first.
 _clip: Any = np._core.umath.clip  # type: ignore[attr-defined]
+clamp_p = elementwise("clamp", _clip, NUMBER)
 def_derivative(
     clamp_p,
-    lambda t, out, low, x, high: select(bitwise_and(gt(low, x), lt(low, high)), t, zeros_like(t)),
-    lambda t, out, low, x, high: _within(t, low, x, high),
-    lambda t, out, low, x, high: select(lt(high, x), t, zeros_like(t)),
+    lambda t, out, x, low, high: _within(t, low, x, high),
+    lambda t, out, x, low, high: select(bitwise_and(gt(low, x), lt(low, high)), t, zeros_like(t)),
+    lambda t, out, x, low, high: select(lt(high, x), t, zeros_like(t)),
 )

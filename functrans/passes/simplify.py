@@ -2,7 +2,7 @@
 
 The rules are in `algebra.py`, `choices.py`, `conversions.py`, `shapes.py`, `slices.py`, `reductions.py` and
 `contractions.py`; what becomes of literals is in `literals.py`. All keep the bits of the results, and give primitives
-that have their derivative rules, so that other transformations may follow.
+that have their derivative rules, so that other transformations may follow; those of `bounds.py` do not.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functrans.core.jaxpr import Atom, Jaxpr, Operation
 from functrans.ops.checkpoint import name_p
 from functrans.ops.identity import copy_p, stop_gradient_p
 from functrans.passes.algebra import ALGEBRA
+from functrans.passes.bounds import BOUNDS
 from functrans.passes.choices import CHOICES
 from functrans.passes.contractions import CONTRACTIONS
 from functrans.passes.conversions import CONVERSIONS
@@ -33,7 +34,7 @@ def _operand(walk: Walk, operation: Operation, inputs: tuple[Atom, ...]) -> Atom
     return inputs[0]
 
 
-_FINAL_RULES: Rules = {**_RULES, **FINAL_SLICES, **dict.fromkeys((stop_gradient_p, copy_p, name_p), _operand)}
+_FINAL_RULES: Rules = {**_RULES, **FINAL_SLICES, **BOUNDS, **dict.fromkeys((stop_gradient_p, copy_p, name_p), _operand)}
 
 
 def simplify_final(jaxpr: Jaxpr) -> Jaxpr:
