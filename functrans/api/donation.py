@@ -3,15 +3,17 @@
 A result takes the place of a donated array of its shape and dtype: the array that the function returns *is* the one
 that was donated, with new contents. That happens only where nobody but the caller, who has given it away, can see it:
 not if the array is read-only, a part of another that is in use, or the memory of a second argument.
+
+A large one is computed in its place, without memory of its own, as far as nothing can fail any more: an error must not
+leave a donated array half written. Else it is computed elsewhere, and copied there when all is done.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,19 +25,31 @@ from functrans.core.jaxpr import Jaxpr, jaxprs_in
 from functrans.errors import user_frame
 from functrans.ops.callback import pure_callback_p
 
-__all__ = ["Pairs", "donated_pairs", "run_donated"]
+__all__ = ["Donation", "donation_of", "run_donated"]
 
 Pairs = tuple[tuple[int, int], ...]
-"""Inputs of a program whose memory outputs are to have: the numbers of both."""
+
+_LARGE = 65_536
+"""From this size on, of all donated arrays together, results are computed in place: for less, to find out whether that
+is allowed costs more than new memory."""
 
 
-def donated_pairs(
+class Donation(NamedTuple):
+    """Which memory the outputs of a program may have."""
+
+    pairs: Pairs
+    """Numbers of an input and of the output that takes its place."""
+    in_place: frozenset[int]
+    """The inputs that may be written to while the program runs."""
+
+
+def donation_of(
     arguments: Arguments, static: Sequence[tuple[int | str, Any]], donated: DeclaredParameters, jaxpr: Jaxpr
-) -> Pairs:
-    """The inputs of a recorded function that are donated, each with the output that takes its memory.
+) -> Donation | None:
+    """The inputs of a recorded function that are donated, and what becomes of them; None if nothing does.
 
-    Warns of arrays that no output can take. A program that calls Python functions has none: they may have kept what
-    they got.
+    Warns of arrays that no output can take the place of. A program that calls Python functions takes none: they may
+    have kept what they got.
 
     Args:
         arguments: the call that was recorded.
@@ -45,13 +59,13 @@ def donated_pairs(
     """
     inputs = _donated_inputs(arguments, static, donated)
     if not inputs or _calls_python(jaxpr):
-        return ()
+        return None
     pairs = _matched(jaxpr, inputs)
     taken = {number for number, _ in pairs}
     left = [number for number in inputs if number not in taken and jaxpr.in_avals[number].size > 1]
     if left:
         _warn(arguments, left)
-    return pairs
+    return Donation(pairs, _in_place(jaxpr, taken)) if pairs else None
 
 
 def _donated_inputs(
@@ -114,33 +128,76 @@ def _warn(arguments: Arguments, inputs: Sequence[int]) -> None:
         warnings.warn_explicit(message, UserWarning, frame.f_code.co_filename, frame.f_lineno)
 
 
-def run_donated(jaxpr: Jaxpr, pairs: Pairs, *values: Any) -> list[Any]:
-    """The outputs of a program on arrays; those of `pairs` are in the donated arrays, where nobody else sees these.
+def _in_place(jaxpr: Jaxpr, inputs: Collection[int]) -> frozenset[int]:
+    """The inputs that are worth it, and whose values are not asked for."""
+    size = sum([jaxpr.in_avals[i].size * jaxpr.in_avals[i].dtype.itemsize for i in inputs])
+    return (
+        frozenset(inputs).difference([-1 - x for x in jaxpr.outs if type(x) is int]) if size >= _LARGE else frozenset()
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The run
+
+
+def _floats_may_raise() -> bool:
+    """Whether an overflow or a division by zero is to be an error now."""
+    if any([kind in ("raise", "call") for kind in np.geterr().values()]):
+        return True
+    for action, message, category, module, line in warnings.filters:
+        if issubclass(RuntimeWarning, category):
+            if action == "error":
+                return True
+            if message is None and module is None and line == 0:
+                return False
+    return False
+
+
+def run_donated(jaxpr: Jaxpr, donation: Donation, *values: Any) -> list[Any]:
+    """The outputs of a program on arrays; those of the pairs are in the donated arrays, where nobody else sees these.
 
     If an error is raised, nothing was written to.
     """
-    outs = compiled(jaxpr)(*values)
-    for number, place in _unseen(values, pairs):
-        np.copyto(values[number], outs[place])
-        outs[place] = values[number]
+    pairs = _unseen(values, donation.pairs)
+    in_place = donation.in_place
+    if not in_place or not in_place.issubset([i for i, _ in pairs]) or _floats_may_raise():
+        in_place = frozenset()
+    outs = compiled(jaxpr, in_place)(*values)
+    written = {id(_owner(out)) for out in outs if type(out) is np.ndarray} if in_place else ()
+    for number, place in pairs:
+        x = values[number]
+        if outs[place] is not x and id(_owner(x)) not in written:
+            np.copyto(x, outs[place])
+            outs[place] = x
     return outs
 
 
 def _unseen(values: Sequence[Any], pairs: Pairs) -> Pairs:
     """The pairs of which the input can be written to, without anybody seeing it."""
-    uses, foreign = _uses_of_memory(values)
-    return tuple([pair for pair in pairs if _is_unseen(values[pair[0]], uses, foreign)])
+    shared, foreign = _uses_of_memory(values)
+    return tuple([pair for pair in pairs if _is_unseen(values[pair[0]], shared, foreign)])
 
 
-def _is_unseen(x: Any, uses: Counter[int], foreign: list[Any]) -> bool:
-    return _is_own(x) and uses[id(_owner(x))] == 1 and not any([np.may_share_memory(x, y) for y in foreign])
+def _is_unseen(x: Any, shared: set[int], foreign: list[Any]) -> bool:
+    return (
+        _is_own(x)
+        and id(_owner(x)) not in shared
+        and not (foreign and any([np.may_share_memory(x, y) for y in foreign]))
+    )
 
 
-def _uses_of_memory(values: Sequence[Any]) -> tuple[Counter[int], list[Any]]:
-    """How many of the values are in the memory of an array, and those of which no array owns the memory."""
-    owners = [_owner(x) for x in values if type(x) is np.ndarray]
-    foreign = [owner for owner in owners if not owner.flags.owndata]
-    return Counter(map(id, owners)), foreign
+def _uses_of_memory(values: Sequence[Any]) -> tuple[set[int], list[Any]]:
+    """The ids of the arrays whose memory several of the values are in, and the values of which no array owns it."""
+    seen: set[int] = set()
+    shared: set[int] = set()
+    foreign = []
+    for x in values:
+        if type(x) is np.ndarray:
+            owner = _owner(x)
+            (shared if id(owner) in seen else seen).add(id(owner))
+            if not owner.flags.owndata:
+                foreign.append(x)
+    return shared, foreign
 
 
 def _owner(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -152,8 +209,8 @@ def _owner(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _is_own(x: np.ndarray[Any, Any]) -> bool:
-    """Whether it can be written to, and its memory is its own, or that of an array that only it holds."""
-    if not x.flags.writeable:
+    """Whether it can be written to in C order, and its memory is its own, or that of an array that only it holds."""
+    if not x.flags.writeable or not x.flags.c_contiguous:
         return False
     if x.base is None:
         return x.flags.owndata

@@ -12,7 +12,7 @@ from weakref import WeakSet
 import numpy as np
 
 from functrans.api.arguments import Arguments, array_outputs, name_of, record
-from functrans.api.donation import Pairs, donated_pairs, run_donated
+from functrans.api.donation import Donation, donation_of, run_donated
 from functrans.api.execution import record_equations, recording_of, strengthened
 from functrans.api.guards import MISS, guard_for
 from functrans.api.lowering import Lowered, Traced
@@ -121,15 +121,17 @@ class _Program:
         jaxpr: its program.
         consts: what it captured, the values of the program's last inputs.
         out_tree: the structure of the results.
-        donated: the inputs that give their memory to outputs.
+        donation: which of the inputs give their memory to outputs.
         reusable: whether it holds for other calls too: not so if it has to do with a tracer of another recording.
     """
 
-    def __init__(self, jaxpr: Jaxpr, consts: list[Any], out_tree: TreeDef, donated: Pairs, reusable: bool) -> None:
+    def __init__(
+        self, jaxpr: Jaxpr, consts: list[Any], out_tree: TreeDef, donation: Donation | None, reusable: bool
+    ) -> None:
         self.jaxpr = jaxpr
         self.consts = consts
         self.out_tree = out_tree
-        self.donated = donated
+        self.donation = donation
         self.reusable = reusable
         self.is_guardable = reusable and not is_effectful(jaxpr) and not axis_names_in(jaxpr)
         """Whether it is simply run, wherever its inputs are arrays and no recording takes all."""
@@ -138,7 +140,7 @@ class _Program:
 
     def runner(self) -> Callable[..., Sequence[Any]]:
         """The function of arrays, one for each input, that gives the outputs."""
-        return partial(run_donated, self.jaxpr, self.donated) if self.donated else compiled(self.jaxpr)
+        return compiled(self.jaxpr) if self.donation is None else partial(run_donated, self.jaxpr, self.donation)
 
 
 _Guard = Callable[[tuple[Any, ...], dict[str, Any]], Any]
@@ -317,8 +319,8 @@ class Jitted(Transformed):
         consts = [x.copy() if type(x) is np.ndarray else x for x in captured]
         reusable = not recorded.reads_values and not any([type(x) is Tracer for x in consts])
         jaxpr = inlined(recorded.jaxpr)
-        donated = donated_pairs(arguments, static, self._donated, jaxpr) if any(self._donated) else ()
-        return _Program(jaxpr, consts, recorded.rest, donated, reusable)
+        donation = donation_of(arguments, static, self._donated, jaxpr) if any(self._donated) else None
+        return _Program(jaxpr, consts, recorded.rest, donation, reusable)
 
     def _fingerprint(self, static: tuple[Any, ...], arguments: Arguments) -> Any:
         leaves = [] if arguments.places is None else arguments.static_leaves()

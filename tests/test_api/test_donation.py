@@ -1,12 +1,17 @@
 """Donated arguments: results take their place where nobody can see it, and nowhere else."""
 
 import sys
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import functrans as ft
+from functrans.api import donation
+from tests.test_random_programs import programs
 
 
 def halved(x, *rest):
@@ -22,9 +27,8 @@ def donating(f=halved, **options):
     [
         lambda: np.arange(6.0),
         lambda: np.arange(6.0).reshape(2, 3),
-        lambda: np.asfortranarray(np.ones((3, 4))),
-        lambda: np.arange(12.0).reshape(3, 4).T,
-        lambda: np.arange(12.0)[::-2],
+        lambda: np.arange(20.0)[4:10].reshape(3, 2),
+        lambda: np.arange(40_000.0),
         lambda: np.zeros((0, 3)),
         lambda: np.ones((1, 1), "c8"),
     ],
@@ -140,6 +144,11 @@ class TestWhatIsLeftAlone:
         x = np.ones(3)
         x.flags.writeable = False
         self.check(x)
+
+    def test_other_layouts(self):
+        self.check(np.asfortranarray(np.ones((3, 4))))
+        self.check(np.arange(12.0).reshape(3, 4).T)
+        self.check(np.arange(12.0)[::-2])
 
     def test_a_view_of_an_array_in_use(self):
         whole = np.arange(6.0)
@@ -283,3 +292,131 @@ def test_static_and_donated():
         ft.jit(lambda x: x, donate_argnums="x")
     with pytest.raises(TypeError, match=r"donate_argnames must be a name or several, got 0"):
         ft.jit(lambda x: x, donate_argnames=0)
+
+
+class TestLargeArrays:
+    """They are computed in their place, if nothing can fail."""
+
+    N = 20_000
+
+    @pytest.fixture(autouse=True)
+    def warnings_are_no_errors(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            yield
+
+    def arrays(self, n):
+        return [np.linspace(-1, 1, self.N) + i for i in range(n)]
+
+    def peak(self, f, *args):
+        """The memory that a call has needed at a time, in arrays."""
+        f(*args)
+        tracemalloc.start()
+        try:
+            f(*args)
+            return tracemalloc.get_traced_memory()[1] / (8 * self.N)
+        finally:
+            tracemalloc.stop()
+
+    def test_no_memory_for_results(self):
+        def step(state, g):
+            p, m = state
+            m = 0.9 * m + g
+            return p - 0.1 * m, m
+
+        p, m, g = self.arrays(3)
+        expected = step((p, m), g)
+        f = donating(step)
+        out = f((p, m), g)
+        assert out[0] is p
+        assert out[1] is m
+        np.testing.assert_array_equal(out, expected)
+        assert self.peak(f, (p, m), g) < 1.1  # 0.1 * m
+        assert self.peak(ft.jit(step), (p, m), g) > 1.9
+        np.testing.assert_array_equal(g, self.arrays(3)[2])
+
+    def test_whatever_the_results_have_to_do_with_the_arguments(self):
+        functions = [
+            lambda x, y: (x, x + y, y),
+            lambda x, y: (y, x),
+            lambda x, y: (x[::-1], y * x[::-1]),
+            lambda x, y: (np.reshape(x, (2, -1)), x + 1, y + x),
+            lambda x, y: (np.exp(x)[:5], y[::-1] + x, x - y),
+            lambda x, y: (x * 2, x * 3, x * 4),
+            lambda x, y: (np.sort(x), np.cumsum(y)),
+            lambda x, y: np.concatenate([x, y]),
+            lambda x, y: (y + 0 * x, x * y + np.sum(y), np.reshape(x * y, (-1, 1)).T),
+            lambda x, y: ft.lax.fori_loop(0, 3, lambda i, c: (c[1] + i, c[0] * 2), (x, y)),
+            lambda x, y: ft.lax.cond(x[0] > 0, lambda x, y: (x + 1, y), lambda x, y: (y, x), x, y),
+            lambda x, y: np.where(x > 0, y, x),
+            lambda x, y: (np.broadcast_to(x, (2, self.N)), x + 1),
+        ]
+        for f in functions:
+            expected = ft.jit(f)(*self.arrays(2))
+            for donated in ((0,), (1,), (0, 1)):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    g = ft.jit(f, donate_argnums=donated)
+                    for _ in range(3):
+                        args = self.arrays(2)
+                        out = g(*args)
+                        for a, b in zip(ft.tree.leaves(out), ft.tree.leaves(expected), strict=True):
+                            np.testing.assert_array_equal(a, b)
+                leaves = ft.tree.leaves(out)
+                assert not any([np.shares_memory(a, b) for i, a in enumerate(leaves) for b in leaves[:i]])
+                for i in {0, 1}.difference(donated):
+                    np.testing.assert_array_equal(args[i], self.arrays(2)[i])
+
+    def test_what_may_fail_leaves_the_arguments_as_they_were(self):
+        x = np.zeros(self.N)
+        inside, outside = np.zeros(self.N, int), np.full(self.N, 5 * self.N)
+        for f in (lambda x, i: np.exp(x)[i] * 2, lambda x, i: (np.exp(x)[i] * 2, x + 1), lambda x, i: x[i] + 2):
+            f = donating(f)
+            for _ in range(3):
+                with pytest.raises(IndexError):
+                    f(x, outside)
+                np.testing.assert_array_equal(x, 0)
+            out = f(x, inside)
+            assert any([leaf is x for leaf in ft.tree.leaves(out)])
+            np.testing.assert_array_equal(ft.tree.leaves(out)[0], 2)
+            x[:] = 0
+
+    @pytest.mark.parametrize("how", ["errstate", "warnings"])
+    def test_floats_that_are_told_to_raise(self, how):
+        f = donating(lambda p, g: (p[0] * 2 - g, 1 / (p[1] - g)))
+        p, q, _ = self.arrays(3)
+        assert f((p, q), 5.0)[1] is q
+        before = p.copy(), q.copy()
+        q[3] = before[1][3] = 7.0
+        with np.errstate(all="raise" if how == "errstate" else "warn"), warnings.catch_warnings():
+            if how == "warnings":
+                warnings.filterwarnings("error", "divide by zero")
+            with pytest.raises((FloatingPointError, RuntimeWarning)):
+                f((p, q), 7.0)
+        np.testing.assert_array_equal((p, q), before)
+
+    def test_debug_nans(self):
+        f = donating(lambda p: (p[0] + 1, np.log(p[1] - 1)))
+        p, q = self.arrays(2)
+        with np.errstate(all="ignore"), ft.debug_nans(), pytest.raises(FloatingPointError):
+            f((p, q))
+        np.testing.assert_array_equal((p, q), self.arrays(2))
+
+    @given(program=programs(), which=st.integers(1, 7))
+    def test_random_programs(self, program, which):
+        """On small arrays, as if they were large."""
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            patch.setattr(donation, "_LARGE", 0)
+            warnings.simplefilter("ignore")
+            inputs = program.inputs()
+            donated = [i for i in range(len(inputs)) if which >> i & 1]
+            f = ft.jit(lambda *xs: (*program(*xs), *[np.tanh(x) for x in xs], xs[0]), donate_argnums=donated)
+            expected = ft.jit(f.fun)(*inputs)
+            given_away = program.inputs()
+            out = f(*given_away)
+        for a, b in zip(out, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+        for i, x in enumerate(given_away):
+            if i not in donated:
+                np.testing.assert_array_equal(x, inputs[i])
+        assert not any([np.shares_memory(a, b) for i, a in enumerate(out) for b in out[:i]])
