@@ -7,12 +7,12 @@ equation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from functrans.caching import kept
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Literal
 from functrans.core.primitive import Primitive
@@ -171,7 +171,7 @@ def _outer_axes(operand: Aval, axes: Shape) -> tuple[Shape, Shape]:
     return tuple(chosen[:n_first]), tuple(last)
 
 
-@cache
+@kept("ones for sums", 16)
 def ones_for_sums(dtype: np.dtype[Any]) -> Any:
     """As many ones as any product for a sum needs."""
     ones = np.ones(_MOST_ROWS, dtype)
