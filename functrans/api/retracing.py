@@ -131,43 +131,49 @@ class Retraces:
 
 def _reason(signatures: Sequence[Signature]) -> str:
     steps = [changes_between(old, new) for old, new in pairwise(signatures)]
-    counts = Counter([(change.path, change.kind) for changes in steps for change in changes])
+    counts = Counter([subject for changes in steps for subject in {_subject(change) for change in changes}])
     if not counts:
         return "the programs of an equal call were gone each time"
     (path, kind), count = counts.most_common(1)[0]
-    last = next(c for changes in reversed(steps) for c in changes if (c.path, c.kind) == (path, kind))
+    last = next(c for changes in reversed(steps) for c in changes if _subject(c) == (path, kind))
     others = len(counts) - 1
     more = f", and {others} more change{'s' if others > 1 else ''}" if others else ""
-    return (
-        f"{_CHANGED[kind].format(path=path, count=count)} (last {last.before} -> {last.after}){more}. {_remedy(last)}"
-    )
+    what = _WHAT_CHANGED[kind].format(path=path, often="once" if count == 1 else f"{count} times")
+    where = f"{last.path}: " if last.path != path else ""
+    return f"{what} (last {where}{last.before} -> {last.after}){more}. {_REMEDIES[kind]}"
 
 
-_CHANGED = {
-    "shape": "argument {path} changed its shape {count} times",
-    "dtype": "argument {path} changed its dtype {count} times",
-    "weak type": "argument {path} was a Python number and an array in turn, {count} times",
-    "static value": "argument {path} changed its value {count} times, and it is static",
-    "structure": "argument {path} changed its structure {count} times",
-    "setting": "{path} changed {count} times",
-    "axis names": "{path} changed {count} times",
+def _subject(change: Change) -> tuple[str, str]:
+    """What changed, and its kind: of entries that come and go, the argument that they are in."""
+    if change.kind != "structure":
+        return change.path, change.kind
+    ends = [i for i in (change.path.find("["), change.path.find(".")) if i > 0]
+    return change.path[: min(ends)] if ends else change.path, change.kind
+
+
+_WHAT_CHANGED = {
+    "shape": "argument {path} changed its shape {often}",
+    "dtype": "argument {path} changed its dtype {often}",
+    "weak type": "argument {path} was a Python number and an array in turn, {often}",
+    "static value": "argument {path} changed its value {often}, and it is static",
+    "static object": "argument {path} was another object {often}, and it is static",
+    "structure": "{path} changed its structure {often}",
+    "setting": "{path} changed {often}",
+    "axis names": "{path} changed {often}",
 }
-
-
-def _remedy(change: Change) -> str:
-    if change.kind == "static value" and change.after.startswith(("another ", "function ")):
-        return "It is part of the program: make the object once, outside of the loop"
-    return _REMEDIES[change.kind]
-
 
 _REMEDIES = {
     "shape": "Pad it to few different sizes, or leave jit away: grad alone runs at any shape",
     "dtype": "Convert it to one dtype before the call",
     "weak type": "Pass either a Python number or an array",
     "static value": "Pass it as an array, not as a static argument",
-    "structure": "Pass containers with the same entries at each call",
+    "static object": (
+        "There is a program for each object that is not equal to one before: make it once, outside of the loop, and "
+        "pass what changes as an array"
+    ),
+    "structure": "Pass as many arguments, and containers with the same entries, at each call",
     "setting": "Set it once",
-    "axis names": "Call the function under the same vmap or pmap each time",
+    "axis names": "Call the function within the same vmap each time",
 }
 
 

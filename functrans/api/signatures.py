@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from functrans.api.arguments import Arguments, argument_path, name_of, parameter_name
 from functrans.config import config
 from functrans.core.aval import Aval
@@ -53,7 +55,8 @@ class Change(NamedTuple):
     path: str
     """What changed, as a user names it: `params['W'][2]`."""
     kind: str
-    """`"shape"`, `"dtype"`, `"weak type"`, `"static value"`, `"structure"`, `"setting"` or `"axis names"`."""
+    """`"shape"`, `"dtype"`, `"weak type"`, `"static value"` (a number), `"static object"`, `"structure"`, `"setting"`
+    or `"axis names"`."""
     before: str
     after: str
 
@@ -62,7 +65,11 @@ class Change(NamedTuple):
         return f"{self.path}: {self.before} -> {self.after}{f' ({note})' if note else ''}"
 
 
-_NOTES = {"static value": "static", "weak type": "a Python number and an array are promoted differently"}
+_NOTES = {
+    "static value": "static",
+    "static object": "static",
+    "weak type": "a Python number and an array are promoted differently",
+}
 
 
 def signature_of(fun: Callable[..., Any], arguments: Arguments, static: Sequence[tuple[int | str, Any]]) -> Signature:
@@ -159,7 +166,8 @@ def _changes_of_values(
             old, new = _short(old_values[path]), _short(new_values[path])
             if old == new:
                 new = f"another {new}"
-            changes.append(Change(prefix + path, "static value", old, new))
+            is_number = isinstance(new_values[path], (int, float, complex, np.generic))
+            changes.append(Change(prefix + path, "static value" if is_number else "static object", old, new))
     return changes
 
 

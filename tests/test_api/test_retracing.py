@@ -68,17 +68,26 @@ def test_the_line_is_the_users():
             lambda i: np.ones(2, [float, "f4", int, bool, complex][i]),
             "argument params changed its dtype 4 times (last bool[2] -> complex128[2])",
         ),
-        (lambda i: {f"w{i}": 1.0}, "argument params['w"),
+        (
+            lambda i: {f"w{i}": 1.0},
+            "params changed its structure 4 times (last params['w3']: a Python float -> nothing)",
+        ),
         (
             lambda i: (np.sum, f"mode {i}", 1.0),
-            "argument params[1] changed its value 4 times, and it is static (last 'mode 3' -> 'mode 4')",
+            "argument params[1] was another object 4 times, and it is static (last 'mode 3' -> 'mode 4')",
         ),
-        (lambda i: (lambda x: x, 1.0), "make the object once, outside of the loop"),
+        (lambda i: (lambda x: x, 1.0), "make it once, outside of the loop"),
     ],
 )
 def test_the_argument_is_named_by_its_path(argument, expected):
     f = ft.jit(lambda params: ft.tree.leaves(params)[-1] * 2)
     assert expected in message_of(call_with(f, [(argument(i),) for i in range(LIMIT + 1)]))
+
+
+def test_a_changing_number_of_arguments():
+    f = ft.jit(lambda *xs: xs[0])
+    message = message_of(call_with(f, [[1.0] * (i + 1) for i in range(LIMIT + 1)]))
+    assert "xs changed its structure 4 times (last xs[4]: nothing -> a Python float)" in message
 
 
 def test_weak_types_and_settings():
