@@ -16,7 +16,7 @@ from functrans.core.aval import Aval
 from functrans.core.jaxpr import Atom, Equation, Jaxpr, derived
 from functrans.passes.pipeline import finalize
 
-__all__ = ["Cost", "cost_of", "costs_of_equations", "nbytes"]
+__all__ = ["Cost", "cost_of", "costs_of_equations", "nbytes", "total_of"]
 
 
 class Cost(NamedTuple):
@@ -50,7 +50,7 @@ def cost_of(jaxpr: Jaxpr) -> Cost:
     >>> cost_of(ft.make_jaxpr(lambda x, y: x @ y + 1.0)(np.ones((2, 3)), np.ones((3, 4))).jaxpr)
     Cost(flops=56, bytes=336, per_iteration=False, unknown=())
     """
-    return derived(jaxpr, "cost", lambda: _total(costs_of_equations(finalize(jaxpr))))
+    return derived(jaxpr, "cost", lambda: total_of(costs_of_equations(finalize(jaxpr))))
 
 
 def costs_of_equations(jaxpr: Jaxpr) -> list[Cost]:
@@ -70,7 +70,8 @@ def nbytes(aval: Aval) -> int:
     return 0 if aval.dtype.kind == "V" else aval.size * aval.dtype.itemsize
 
 
-def _total(costs: Iterable[Cost]) -> Cost:
+def total_of(costs: Iterable[Cost]) -> Cost:
+    """What several equations or programs cost together."""
     costs = list(costs)
     unknown = dict.fromkeys([name for cost in costs for name in cost.unknown])
     any_open = any([cost.per_iteration for cost in costs])
@@ -194,12 +195,12 @@ def _scan(eqn: Equation, moved: int) -> Cost:
 
 def _open_loop(*programs: str) -> Rule:
     """One iteration of a loop that runs these programs again and again."""
-    return lambda eqn, moved: _total([cost_of(eqn.params[name]) for name in programs])._replace(per_iteration=True)
+    return lambda eqn, moved: total_of([cost_of(eqn.params[name]) for name in programs])._replace(per_iteration=True)
 
 
 def _cond(eqn: Equation, moved: int) -> Cost:
     costs = [cost_of(branch) for branch in eqn.params["branches"]]
-    whole = _total(costs)
+    whole = total_of(costs)
     dearest = max(costs, key=lambda cost: (cost.flops, cost.bytes))
     return whole._replace(flops=dearest.flops, bytes=dearest.bytes)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from functrans.analysis.cost import Cost, cost_of, costs_of_equations
+from functrans.analysis.cost import Cost, cost_of, costs_of_equations, total_of
 from functrans.analysis.dependence import inputs_of_outputs
 from functrans.analysis.liveness import Memory, memory_of
 from functrans.core.jaxpr import Equation, Jaxpr, Literal, jaxprs_in
@@ -13,6 +13,7 @@ from functrans.core.printing import format_aval
 from functrans.errors import hide_frames
 from functrans.explaining.calls import Call, Recorded, record_call
 from functrans.explaining.lines import Line, line_of
+from functrans.explaining.loops import loop_body
 from functrans.explaining.report import format_report
 from functrans.explaining.timing import Times, time_program
 from functrans.passes.pipeline import stages
@@ -35,6 +36,9 @@ class CostedEquation(NamedTuple):
     """How long it takes by itself; None where the arguments have no values."""
     share: float
     """Its part of the time of all equations, from 0 to 1; of the bytes where there are no times."""
+    inside: tuple[CostedEquation, ...] = ()
+    """Of a loop the equations of its body, with what they cost in all iterations. What the time of the loop is divided
+    by are the times of the first iteration."""
 
 
 class CostedLine(NamedTuple):
@@ -148,15 +152,33 @@ def _size(jaxpr: Jaxpr) -> int:
 
 def _costed_equations(program: Jaxpr, times: Times | None) -> tuple[CostedEquation, ...]:
     costs = costs_of_equations(program)
-    seconds = [None] * len(costs) if times is None else times.equations
-    weights = [float(cost.bytes) for cost in costs] if times is None else list(times.equations)
+    if times is None:
+        weights: list[float] = [cost.bytes for cost in costs]
+        seconds: list[float | None] = [None] * len(costs)
+    else:
+        weights, seconds = list(times.equations), list(times.equations)
     total = sum(weights) or 1.0
-    return tuple(
-        [
-            CostedEquation(eqn, _text(eqn), *line_of(eqn.source), cost, time, weight / total)
-            for eqn, cost, time, weight in zip(program.eqns, costs, seconds, weights, strict=True)
-        ]
-    )
+    costed = []
+    for number, (eqn, cost) in enumerate(zip(program.eqns, costs, strict=True)):
+        share = weights[number] / total
+        outer = CostedEquation(eqn, _text(eqn), *line_of(eqn.source), cost, seconds[number], share)
+        body, inner = loop_body(eqn), times and times.inside.get(number)
+        if body is not None and inner:
+            outer = outer._replace(inside=_part_of(outer, _costed_equations(body, inner)))
+        costed.append(outer)
+    return tuple(costed)
+
+
+def _part_of(loop: CostedEquation, body: Sequence[CostedEquation]) -> tuple[CostedEquation, ...]:
+    """The equations of a loop's body, with what they cost in all iterations."""
+    n = loop.equation.params.get("length", 1)
+    parts = []
+    for eqn in body:
+        cost = eqn.cost.times(n)._replace(per_iteration=loop.cost.per_iteration)
+        seconds = None if loop.seconds is None else loop.seconds * eqn.share
+        inside = _part_of(loop, eqn.inside)
+        parts.append(eqn._replace(cost=cost, seconds=seconds, share=loop.share * eqn.share, inside=inside))
+    return tuple(parts)
 
 
 def _text(eqn: Equation) -> str:
@@ -173,23 +195,30 @@ def _text(eqn: Equation) -> str:
 _OPERANDS_SHOWN = 4
 
 
-def _costed_lines(equations: tuple[CostedEquation, ...]) -> tuple[CostedLine, ...]:
+def _costed_lines(equations: Sequence[CostedEquation]) -> tuple[CostedLine, ...]:
     grouped: dict[Line | None, list[CostedEquation]] = {}
-    for eqn in equations:
+    for eqn in _opened(equations):
         grouped.setdefault(eqn.line, []).append(eqn)
     lines = []
     for line, members in grouped.items():
-        unknown = dict.fromkeys([name for eqn in members for name in eqn.cost.unknown])
-        cost = Cost(
-            sum([eqn.cost.flops for eqn in members]),
-            sum([eqn.cost.bytes for eqn in members]),
-            any([eqn.cost.per_iteration for eqn in members]),
-            tuple(unknown),
-        )
+        cost = total_of([eqn.cost for eqn in members])
         seconds = [eqn.seconds for eqn in members if eqn.seconds is not None]
         share = sum([eqn.share for eqn in members])
         lines.append(CostedLine(line, len(members), cost, sum(seconds) if seconds else None, share))
     return tuple(sorted(lines, key=lambda line: -line.share))
+
+
+def _opened(equations: Sequence[CostedEquation]) -> Iterator[CostedEquation]:
+    """The equations, with those of their bodies in the place of loops; a loop keeps what is left of its cost."""
+    for eqn in equations:
+        if not any([inner.share for inner in eqn.inside]):
+            yield eqn
+            continue
+        yield from _opened(eqn.inside)
+        inner = total_of([x.cost for x in eqn.inside])
+        left = eqn.cost._replace(flops=eqn.cost.flops - inner.flops, bytes=eqn.cost.bytes - inner.bytes)
+        if left.flops or left.bytes:
+            yield eqn._replace(cost=left, seconds=0.0, share=0.0, inside=())
 
 
 def _zeros(program: Jaxpr, numbers: dict[int, str]) -> list[int]:

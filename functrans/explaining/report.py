@@ -12,6 +12,7 @@ __all__ = ["format_report"]
 
 _LINES_SHOWN = 10
 _EQUATIONS_SHOWN = 15
+_EQUATIONS_INSIDE_SHOWN = 5
 _TEXT_SHOWN = 60
 
 
@@ -115,6 +116,9 @@ def _equations(explanation: Any) -> list[str]:
     for eqn in hottest[:_EQUATIONS_SHOWN]:
         part = f" ({eqn.part})" if eqn.part else ""
         rows.append([_shown_line(eqn.line)[0], *_numbers(eqn), f"{_short(eqn.text)}{part}"])
+        inner = sorted(eqn.inside, key=lambda x: -x.share)
+        for x in inner[:_EQUATIONS_INSIDE_SHOWN]:
+            rows.append([_shown_line(x.line)[0], *_numbers(x), f"    in it: {_short(x.text)}"])
     return ["", *_table(rows, len(hottest) - _EQUATIONS_SHOWN, "equation")]
 
 

@@ -18,6 +18,7 @@ from functrans.backends.running import compiled
 from functrans.core.effects import is_effectful
 from functrans.core.jaxpr import Equation, Jaxpr, Literal
 from functrans.core.recording import no_staging
+from functrans.explaining.loops import Iteration, first_iteration
 
 __all__ = ["Times", "time_program"]
 
@@ -25,6 +26,9 @@ _SECONDS = 0.3
 """How long to go on measuring."""
 
 _ROUNDS_MIN, _ROUNDS_MAX = 3, 50
+
+_LESS_INSIDE = 8
+"""The part of that for a loop inside of it is so much smaller."""
 
 _LONG = 2.0
 """A program that takes so many seconds is run no more often than it must be."""
@@ -39,6 +43,8 @@ class Times(NamedTuple):
     """Each of its equations by itself."""
     rounds: int
     """How often they ran."""
+    inside: dict[int, Times]
+    """By their numbers, the first iteration of each equation that is a loop, by itself."""
 
 
 def time_program(jaxpr: Jaxpr, final: Jaxpr, values: Sequence[Any]) -> Times:
@@ -51,22 +57,31 @@ def time_program(jaxpr: Jaxpr, final: Jaxpr, values: Sequence[Any]) -> Times:
 
     Of invalid operations and overflows NumPy does not warn here, where they come again and again.
     """
-    rounds = _Rounds(final, values)
     with no_staging(), np.errstate(all="ignore"):
-        times, n = _repeated(rounds.run)
-        whole = None
-        if not is_effectful(final):
-            function = compiled(jaxpr)
-            whole = min(_repeated(lambda: [_seconds(lambda: function(*values))])[0])
-    return Times(whole, tuple(times), n)
+        times = _time_equations(final, values, _SECONDS)
+        if is_effectful(final):
+            return times
+        function = compiled(jaxpr)
+        (whole,), _ = _repeated(lambda: [_seconds(lambda: function(*values))], _SECONDS)
+    return times._replace(whole=whole)
 
 
-def _repeated(measure: Callable[[], list[float]]) -> tuple[list[float], int]:
+def _time_equations(jaxpr: Jaxpr, values: Sequence[Any], seconds: float) -> Times:
+    rounds = _Rounds(jaxpr, values)
+    times, n = _repeated(rounds.run, seconds)
+    inside = {
+        number: _time_equations(loop.body, loop.values, seconds / _LESS_INSIDE)
+        for number, loop in rounds.iterations.items()
+    }
+    return Times(None, tuple(times), n, inside)
+
+
+def _repeated(measure: Callable[[], list[float]], seconds: float) -> tuple[list[float], int]:
     """The least of each of the times that are measured, again and again; and how often they were."""
     begin = perf_counter()
     best, n = measure(), 1
     least = 1 if perf_counter() - begin > _LONG else _ROUNDS_MIN
-    while n < least or (n < _ROUNDS_MAX and perf_counter() - begin < _SECONDS):
+    while n < least or (n < _ROUNDS_MAX and perf_counter() - begin < seconds):
         best = [min(a, b) for a, b in zip(best, measure(), strict=True)]
         n += 1
     return best, n
@@ -88,6 +103,9 @@ class _Rounds:
         self.undone = undone_broadcasts(jaxpr)
         self.given: dict[int, Any] = {}
         """By their numbers, what the equations with effects gave in the first round."""
+        self.iterations: dict[int, Iteration] = {}
+        """By their numbers, the first iterations of the loops."""
+        self._is_first = True
 
     def run(self) -> list[float]:
         """The time of each equation in one round; 0 for one with effects that has run already."""
@@ -97,20 +115,23 @@ class _Rounds:
             if number in self.given:
                 seconds, outs = self.given[number]
             else:
-                seconds, outs = self._run_equation(eqn, results)
+                seconds, outs = self._run_equation(number, eqn, results)
                 if eqn.operation.effectful:
                     self.given[number] = seconds, outs
             times.append(seconds)
             results.update(zip(eqn.outs, outs, strict=True))
             for atom in self.dead[number]:
                 results.pop(atom, None)
+        self._is_first = False
         return times
 
-    def _run_equation(self, eqn: Equation, results: dict[int, Any]) -> tuple[float, Sequence[Any]]:
+    def _run_equation(self, number: int, eqn: Equation, results: dict[int, Any]) -> tuple[float, Sequence[Any]]:
         # As in a run, a number or a broadcast value that meets a whole array is left to NumPy's broadcasting.
         function = self._alignment(eqn) if self.undone.intersection(eqn.outs) else implementation_of(eqn)
         splat = eqn.primitive.is_elementwise and any([is_full(atom, self.undone) for atom in eqn.inputs])
         operands = [self._read(atom, results, splat) for atom in eqn.inputs]
+        if self._is_first and (iteration := first_iteration(eqn, operands)) is not None:
+            self.iterations[number] = iteration
         begin = perf_counter()
         outs = function(*operands)
         seconds = perf_counter() - begin
