@@ -10,9 +10,10 @@ from functrans.passes.pipeline import finalize
 
 def loop_of(f, *args):
     """The only loop of a program, with its operands, which must be arguments of it."""
-    program = finalize(ft.make_jaxpr(f)(*args).jaxpr)
-    (eqn,) = [eqn for eqn in program.eqns if eqn.primitive.name in ("scan", "while")]
-    values = [x.array if not isinstance(x, int) else np.asarray(ft.tree.leaves(args)[-1 - x]) for x in eqn.inputs]
+    closed = ft.make_jaxpr(f)(*args)
+    (eqn,) = [eqn for eqn in finalize(closed.jaxpr).eqns if eqn.primitive.name in ("scan", "while")]
+    known = [*map(np.asarray, ft.tree.leaves(args)), *closed.consts]
+    values = [known[-1 - x] if isinstance(x, int) else x.array for x in eqn.inputs]
     return eqn, values
 
 
@@ -92,9 +93,10 @@ def test_callbacks_in_loops_run_on_what_they_would_see():
     seen = []
 
     def f(x):
-        return ft.lax.scan(
-            lambda c, _: (ft.pure_callback(lambda y: seen.append(float(y)) or y + 1, c, c), None), x, None, 3
-        )[0]
+        def body(c, _):
+            return ft.pure_callback(lambda y: seen.append(float(y)) or y + 1, c, c), None
+
+        return ft.lax.scan(body, x, None, 3)[0]
 
     ft.explain(f, 1.0)
     assert set(seen) == {1.0, 2.0, 3.0}
