@@ -18,8 +18,8 @@ from functrans.core.jaxpr import Atom, Jaxpr, Literal, Operation
 from functrans.ops.comparison import select_n_p
 from functrans.ops.conversion import convert_element_type_p
 from functrans.ops.elementwise import add_p, div_p, mul_p, neg_p, sub_p
-from functrans.ops.shape import broadcast_in_dim_p
-from functrans.passes.dead_code import drop_unused_inputs
+from functrans.ops.shape import broadcast_in_dim_p, expand_dims_p, reshape_p, rev_p, squeeze_p, transpose_p
+from functrans.passes.dead_code import drop_unused_inputs, eliminate_dead_code
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import finalize, tidied
 from functrans.passes.simplify import simplify
@@ -28,6 +28,7 @@ from functrans.transforms.transpose import accumulate
 
 __all__ = [
     "ACTIVE",
+    "APART",
     "INACTIVE",
     "MASKED",
     "NUMBER",
@@ -49,6 +50,9 @@ ZERO, PLAIN, MASKED = 0, 1, 2
 stands for itself, in a tuple if it may."""
 
 _KEPT_BYTES = 32_768
+
+APART, RENAMED, JOINED = 0, 1, 2
+"""What two pieces are to each other, see `Piece.relation_to`."""
 
 Kind = int | Literal | tuple[Literal]
 Pattern = Hashable
@@ -76,38 +80,40 @@ class Piece:
     """A piece.
 
     Args:
-        operation: the operation.
-        pattern: what its operands are.
+        program: the program of an equation, or of one and another whose result it uses.
+        operands: which operands of the equation its inputs are.
+        active: which of the inputs have a tangent.
     """
 
-    def __init__(self, operation: Operation, pattern: tuple[Any, ...]) -> None:
-        jaxpr, self.operands, active = _program_of(operation, pattern)
-        self.n_outs = len(operation.out_avals)
-        sizes = [aval.size * aval.dtype.itemsize for aval in (*operation.in_avals, *operation.out_avals)]
+    def __init__(self, program: Jaxpr, operands: tuple[int, ...], active: tuple[bool, ...]) -> None:
+        self.program, self.operands = program, operands
+        self.n_outs = len(program.outs)
+        sizes = [aval.size * aval.dtype.itemsize for aval in (*program.in_avals, *program.out_avals)]
         self.is_large = max(sizes, default=0) > _KEPT_BYTES
         """Whether a value in it is worth letting go early."""
         self.active = tuple([i for i, is_active in enumerate(active) if is_active])
-        """Which of the operands have a tangent."""
+        """Which of the inputs have a tangent."""
         self.residuals: tuple[int, ...] = ()
-        """Where the residuals are: `-1 - i` for operand i, else the number of a result, or of what follows those."""
+        """Where the residuals are: `-1 - i` for input i, else the number of a result, or of what follows those."""
         self.nonzeros = (False,) * self.n_outs
         """Which results have a tangent."""
         self.aliases: tuple[tuple[int, int], ...] = ()
-        """Results whose tangent is that of an operand: the numbers of both."""
+        """Results whose tangent is that of an input: the numbers of both."""
         self.linear: Jaxpr | None = None
-        self.primal = jaxpr
+        self.primal = program
         if self.active:
-            lin = linearize(jaxpr, active)
+            lin = linearize(program, active)
             self.primal, self.residuals, self.nonzeros = lin.primal, lin.residuals, lin.nonzeros
             if any(self.nonzeros):
                 self._set_linear(lin.linear)
         if any([type(atom) is not int for atom in finalize(self.primal).outs]):
             raise NotInPieces
         self.extra = len(self.primal.outs) - self.n_outs
-        """How many residuals there are besides operands and results."""
+        """How many residuals there are besides inputs and results."""
         self.forwards: dict[tuple[bool, ...], Callable[[Sequence[Any]], Sequence[Any]]] = {}
         self.backwards: dict[Hashable, Backward] = {}
-        self.independent: dict[Any, bool] = {}
+        self.relations: dict[Hashable, int] = {}
+        self.fused: dict[Hashable, Piece] = {}
 
     def _set_linear(self, linear: Jaxpr) -> None:
         self.linear = linear
@@ -192,21 +198,45 @@ class Piece:
             function, residuals, tuple([present[i - n_residuals] for i in kept if i >= n_residuals]), tuple(outs)
         )
 
-    def is_independent_of(self, other: Piece, result: int, operand: int) -> bool:
-        """Whether nothing is simplified where a tangent of another piece is an operand's here: what is simplified adds
+    def relation_to(self, maker: Maker, number: int) -> int:
+        """What becomes of another piece where a tangent that it makes is that of an input here: what is simplified adds
         cotangents in another order.
 
         Args:
-            other: the piece.
-            result: the number of its result.
-            operand: the number of the operand, among the active ones.
+            maker: the piece, and the number of its result.
+            number: the number of the input.
+
+        Returns:
+            `APART` if nothing is simplified; `RENAMED` if the order is the same as long as nothing else reads the
+            result; else `JOINED`.
         """
-        key = other, result, operand
-        found = self.independent.get(key)
+        key = maker, number
+        found = self.relations.get(key)
         if found is None:
-            found = _stays_apart(other, result, self, operand)
-            _keep(self.independent, key, found)
+            found = _relation(*maker, self, self.active.index(number))
+            _keep(self.relations, key, found)
         return found
+
+    def fuse(self, maker: Maker, number: int, places: tuple[int, ...]) -> Piece:
+        """The piece of this equation together with the one that makes an input of it, of which nothing is left then.
+
+        Args:
+            maker, number: as above.
+            places: for each input of the other piece, then of this one, which input of the piece that is.
+
+        Raises:
+            NotInPieces: if something of the other is left.
+        """
+        key = maker, number, places
+        found = self.fused.get(key)
+        if found is None:
+            found = _fused(*maker, self, number, places)
+            _keep(self.fused, key, found)
+        return found
+
+
+Maker = tuple[Piece, int]
+"""A piece, and the number of a result of it."""
 
 
 def piece(operation: Operation, pattern: tuple[Any, ...]) -> Piece:
@@ -219,7 +249,7 @@ def piece(operation: Operation, pattern: tuple[Any, ...]) -> Piece:
     found = table.get(pattern)
     if found is None:
         try:
-            found = Piece(operation, pattern)
+            found = Piece(*_program_of(operation, pattern))
         except Exception:  # the whole program says what is wrong, and where
             found = NotInPieces
         _keep(table, pattern, found)
@@ -283,10 +313,14 @@ def _program_of(operation: Operation, pattern: tuple[Any, ...]) -> tuple[Jaxpr, 
 
 
 def _with_outs(jaxpr: Jaxpr, outs: Sequence[Atom]) -> Jaxpr:
+    return tidied(_rebuilt(jaxpr, outs))
+
+
+def _rebuilt(jaxpr: Jaxpr, outs: Sequence[Atom]) -> Jaxpr:
     builder = Builder(jaxpr.in_avals)
     for eqn in jaxpr.eqns:
         builder.add(eqn.operation, eqn.inputs, eqn.source)
-    return tidied(builder.build(outs))
+    return builder.build(outs)
 
 
 def _with_literals(jaxpr: Jaxpr, kinds: Sequence[Kind]) -> Jaxpr:
@@ -317,17 +351,83 @@ def _function(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], Sequence[Any]]:
     return interpreted(jaxpr, shares=True)
 
 
-def _stays_apart(one: Piece, result: int, other: Piece, operand: int) -> bool:
+def _relation(one: Piece, result: int, other: Piece, operand: int) -> int:
     assert one.linear is not None
     assert other.linear is not None
-    number = [i for i, nonzero in enumerate(one.nonzeros) if nonzero].index(result)
-    raw = _joined(one.linear, number, other.linear, operand)
-    apart = _joined(simplify(one.linear), number, simplify(other.linear), operand)
-    return simplify(raw) == apart
+    made = [i for i, nonzero in enumerate(one.nonzeros) if nonzero].index(result)
+    raw = _joined(one.linear, made, other.linear, operand)
+    apart = _joined(simplify(one.linear), made, simplify(other.linear), operand)
+    whole = simplify(raw)
+    if whole == apart:
+        return APART
+    return RENAMED if _differs_in_names(one, other, raw, whole) else JOINED
+
+
+_NAMING = frozenset({expand_dims_p, squeeze_p, reshape_p, transpose_p, rev_p})
+"""What only says where in an array the elements are: sums of cotangents are the same before and after."""
+
+
+def _differs_in_names(one: Piece, other: Piece, raw: Jaxpr, whole: Jaxpr) -> bool:
+    """Whether all that is simplified in two pieces together is how axes are named in between, so that cotangents are
+    added in the same order and have the same bits.
+    """
+    n = len(one.linear.outs)  # type: ignore[union-attr]
+    whole, raw = _with_outs(whole, whole.outs[n:]), _without_simplifying(raw, raw.outs[n:])
+    of_one = _on_tangents(one.linear, len(one.active))
+    reached = _on_tangents(whole, len(one.active))
+    if not {operation.primitive for operation in of_one - reached} <= _NAMING:
+        return False
+    tangents = set(range(-len(one.active), 0))
+    readers = [eqn.inputs for eqn in whole.eqns if eqn.operation not in of_one]
+    if any([not tangents.isdisjoint(atoms) for atoms in (*readers, whole.outs)]):
+        return False
+    first = len(one.linear.in_avals)  # type: ignore[union-attr]
+    is_linear = [i < len(one.active) or first <= i < first + len(other.active) for i in range(len(raw.in_avals))]
+    both = [accumulate(x, tuple(is_linear), [False] * len(x.outs), [None] * sum(is_linear)) for x in (raw, whole)]
+    return finalize(both[0].program) == finalize(both[1].program) and both[0][1:] == both[1][1:]
+
+
+def _without_simplifying(jaxpr: Jaxpr, outs: Sequence[Atom]) -> Jaxpr:
+    return eliminate_dead_code(_rebuilt(jaxpr, outs))
+
+
+def _fused(one: Piece, result: int, other: Piece, number: int, places: tuple[int, ...]) -> Piece:
+    assert one.linear is not None
+    n = len(one.program.in_avals)
+    joined = _joined(one.program, result, other.program, number)
+    inputs = [(i, place) for i, place in enumerate(places) if i != n + number]
+    n_inputs = 1 + max([place for _, place in inputs])
+    avals, active = [joined.in_avals[0]] * n_inputs, [False] * n_inputs
+    for i, place in inputs:
+        avals[place] = joined.in_avals[i]
+        active[place] = i in one.active if i < n else i - n in other.active
+    builder = Builder(tuple(avals))
+    env = Environment([-1 - place for place in places])
+    for eqn in joined.eqns:
+        env.write(builder.add(eqn.operation, tuple(env.read_all(eqn.inputs)), eqn.source))
+    program = builder.build(env.read_all(joined.outs[one.n_outs :]))
+    found = Piece(inline(program), (), tuple(active))
+    if found.linear is None or other.linear is None:
+        raise NotInPieces
+    left = _on_tangents(one.linear, len(one.active)) - _on_tangents(other.linear, len(other.active))
+    if not left.isdisjoint(_on_tangents(found.linear, len(found.active))):
+        raise NotInPieces
+    return found
+
+
+def _on_tangents(linear: Jaxpr | None, n_tangents: int) -> set[Operation]:
+    """The operations that work on tangents, and not on residuals alone."""
+    reached: set[Atom] = {-1 - i for i in range(n_tangents)}
+    operations = set()
+    for eqn in linear.eqns if linear is not None else ():
+        if not reached.isdisjoint(eqn.inputs):
+            reached.update(eqn.outs)
+            operations.add(eqn.operation)
+    return operations
 
 
 def _joined(one: Jaxpr, result: int, other: Jaxpr, operand: int) -> Jaxpr:
-    """Two programs as one, the second with a result of the first as an input."""
+    """Two programs as one, with the outputs of both: the second has a result of the first as an input."""
     n = len(one.in_avals)
     builder = Builder((*one.in_avals, *other.in_avals))
     for eqn in one.eqns:

@@ -10,6 +10,7 @@ bits, since a piece is made by the same transformations, and cotangents are adde
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,10 +19,13 @@ import numpy as np
 from functrans.api.execution import run_program
 from functrans.api.pieces import (
     ACTIVE,
+    APART,
     INACTIVE,
     NUMBER,
+    RENAMED,
     ZERO,
     Kind,
+    Maker,
     NotInPieces,
     Piece,
     literal_in,
@@ -78,6 +82,9 @@ def _suits(program: Fresh, values: Sequence[Any]) -> bool:
     return _COST_OF_A_PIECE * len(unmet) <= len(program.equations)
 
 
+_FUSED_AT_MOST = 6
+"""Pieces that are made one."""
+
 Step = tuple[Any, tuple[int, ...], tuple[int, ...]]
 """A function of a list, the slots of what is in that, and the slots of its results."""
 
@@ -99,6 +106,7 @@ class Plan:
         """For each equation its piece, the slots of its operands, and the number of its first result."""
         self.alias: dict[int, int] = {}
         """Atoms whose tangent is that of another one."""
+        self.uses: Counter[Atom] | None = None
         self._find_pieces(wrt)
         size = self.n_slots + self.n_inputs
         self.kinds: list[Kind] = [ZERO] * size
@@ -116,7 +124,8 @@ class Plan:
 
     def _find_pieces(self, wrt: tuple[int, ...]) -> None:
         active = [INACTIVE] * (self.n_results + self.n_inputs)
-        makers: list[tuple[Piece, int] | None] = [None] * (self.n_results + self.n_inputs)
+        makers: list[tuple[Maker, tuple[int, ...]] | None] = [None] * (self.n_results + self.n_inputs)
+        """Of each atom with a tangent: what makes it, and the slots of the operands of that."""
         for number in wrt:
             if self.program.in_avals[number].inexact:
                 active[-1 - number] = ACTIVE
@@ -133,9 +142,16 @@ class Plan:
             slots: tuple[int, ...] = inputs  # type: ignore[assignment]
             if len(found.operands) != len(inputs) or NUMBER in pattern:
                 slots = tuple([self._operand(inputs[i]) for i in found.operands])
-            self.pieces.append((found, slots, first))
             if found.linear is not None:
-                self._follow(found, slots, first, active, makers)
+                if self.alias or any([makers[slots[i]] is not None for i in found.active]):
+                    found, slots = self._made_independent(found, slots, makers)
+                for result, nonzero in enumerate(found.nonzeros):
+                    if nonzero:
+                        active[first + result] = ACTIVE
+                        makers[first + result] = (found, result), slots
+                for result, i in found.aliases:
+                    self.alias[first + result] = self.alias.get(slots[i], slots[i])
+            self.pieces.append((found, slots, first))
             first += found.n_outs
 
     def _pattern(self, operation: Operation, inputs: tuple[Atom, ...], active: list[int]) -> tuple[Any, ...]:
@@ -157,27 +173,31 @@ class Plan:
         self.n_slots += 1
         return self.n_slots - 1
 
-    def _follow(
-        self,
-        found: Piece,
-        slots: tuple[int, ...],
-        first: int,
-        active: list[int],
-        makers: list[tuple[Piece, int] | None],
-    ) -> None:
-        """Note which results have a tangent, and look for what would be simplified across equations."""
-        alias = self.alias
-        for number, i in enumerate(found.active):
-            slot = slots[i]
-            maker = makers[alias.get(slot, slot)]
-            if maker is not None and not found.is_independent_of(*maker, number):
-                raise NotInPieces
-        for result, nonzero in enumerate(found.nonzeros):
-            if nonzero:
-                active[first + result] = ACTIVE
-                makers[first + result] = found, result
-        for result, i in found.aliases:
-            alias[first + result] = alias.get(slots[i], slots[i])
+    def _uses(self, atom: int) -> int:
+        """How often an atom is read."""
+        if self.uses is None:
+            self.uses = Counter([x for _, inputs in self.program.equations for x in inputs if type(x) is int])
+            self.uses.update(self.program.outs)
+        return self.uses[atom]
+
+    def _made_independent(
+        self, found: Piece, slots: tuple[int, ...], makers: list[Any]
+    ) -> tuple[Piece, tuple[int, ...]]:
+        """A piece, together with those before it with which something would be simplified."""
+        for _ in range(_FUSED_AT_MOST):
+            for i in found.active:
+                made = makers[self.alias.get(slots[i], slots[i])]
+                relation = APART if made is None else found.relation_to(made[0], i)
+                if relation != APART and not (relation == RENAMED and self._uses(slots[i]) == 1):
+                    if slots[i] in self.alias:  # its tangent is that result's, its value another
+                        raise NotInPieces
+                    merged = tuple(dict.fromkeys((*made[1], *[slot for j, slot in enumerate(slots) if j != i])))
+                    places = tuple([merged.index(slot) if slot in merged else 0 for slot in (*made[1], *slots)])
+                    found, slots = found.fuse(made[0], i, places), merged
+                    break
+            else:
+                return found, slots
+        raise NotInPieces
 
     def _pull_back(self, out: Atom) -> None:
         kinds, alias, needed = self.kinds, self.alias, self.needed
