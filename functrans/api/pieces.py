@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
-from functrans.backends.interpreter import interpreted
+from functrans.backends.numpy_codegen.function import FunctionWriter
+from functrans.backends.numpy_codegen.generate import input_values
+from functrans.backends.numpy_codegen.module import Module
 from functrans.config import config
 from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment, eval_jaxpr, stage
@@ -23,7 +25,7 @@ from functrans.passes.dead_code import drop_unused_inputs, eliminate_dead_code
 from functrans.passes.inline import inline
 from functrans.passes.pipeline import finalize, tidied
 from functrans.passes.simplify import simplify
-from functrans.transforms.linearize import linearize
+from functrans.transforms.linearize import linear_as_recorded, linearize
 from functrans.transforms.transpose import accumulate
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Kind",
     "NotInPieces",
     "Piece",
+    "Tangent",
     "piece",
 ]
 
@@ -62,18 +65,36 @@ class NotInPieces(Exception):  # noqa: N818  (it says where to go on, and no use
     """A program's gradient cannot be put together from pieces: the program must be transformed as a whole."""
 
 
-class Backward(NamedTuple):
-    """A function that adds to the cotangents of operands, and what it works on."""
+class Tangent:
+    """A result of a piece that has a tangent: what a piece is told of where its operands come from."""
 
-    function: Callable[[Sequence[Any]], Sequence[Any]] | None
+    __slots__ = ("piece", "result")
+
+    def __init__(self, piece: Piece, result: int) -> None:
+        self.piece = piece
+        self.result = result
+
+
+class Backward(NamedTuple):
+    """A function that adds to the cotangents of operands, and what it works on.
+
+    Slots are told by their places among: the operands of the piece, its results, the cotangents of the results, those
+    that there were of the active operands, the residuals besides operands and results.
+    """
+
+    function: Callable[..., Any] | None
     """None where nothing is to be computed."""
-    residuals: tuple[int, ...]
-    """Which residuals it reads, then"""
-    cotangents: tuple[int, ...]
-    """which cotangents: first number those that there were of the active operands, then those of the results."""
-    outs: tuple[tuple[Kind, int], ...]
-    """For each active operand what its cotangent is, and where: its number among the function's results, or `-1 - i`
-    for the cotangent i, numbered as above."""
+    reads: tuple[int, ...]
+    """What the function is called with."""
+    primals: tuple[int, ...]
+    """Which of them are operands and results of the piece."""
+    reads_extra: bool
+    """Whether others are residuals besides those."""
+    n_outs: int
+    """How many results the function has."""
+    outs: tuple[tuple[Kind, int, int], ...]
+    """For each active operand what its cotangent is, and where: its number among the function's results, or -1, and
+    which of the slots."""
 
 
 class Piece:
@@ -100,19 +121,28 @@ class Piece:
         self.aliases: tuple[tuple[int, int], ...] = ()
         """Results whose tangent is that of an input: the numbers of both."""
         self.linear: Jaxpr | None = None
+        self._recorded: Jaxpr | None = None
         self.primal = program
         if self.active:
             lin = linearize(program, active)
             self.primal, self.residuals, self.nonzeros = lin.primal, lin.residuals, lin.nonzeros
             if any(self.nonzeros):
                 self._set_linear(lin.linear)
-        if any([type(atom) is not int for atom in finalize(self.primal).outs]):
+        outs = finalize(self.primal).outs
+        if any([type(atom) is not int for atom in outs]):
             raise NotInPieces
+        self.copies = frozenset([i for i, number in self.aliases if outs[i] == -1 - number])
+        """Of those the results that are that operand."""
         self.extra = len(self.primal.outs) - self.n_outs
         """How many residuals there are besides inputs and results."""
-        self.forwards: dict[tuple[bool, ...], Callable[[Sequence[Any]], Sequence[Any]]] = {}
+        self.forwards: dict[tuple[bool, ...], Callable[..., Any]] = {}
         self.backwards: dict[Hashable, Backward] = {}
         self.relations: dict[Hashable, int] = {}
+        self.tangents = tuple([Tangent(self, i) if nonzero else INACTIVE for i, nonzero in enumerate(self.nonzeros)])
+        """For each result that has a tangent what stands for it."""
+        self.is_simple = self.n_outs == 1 and not self.aliases
+        self.value: Callable[..., Any] | None = None
+        """The function for the one result, of a simple piece, when it has been needed."""
         self.fused: dict[Hashable, Piece] = {}
 
     def _set_linear(self, linear: Jaxpr) -> None:
@@ -127,7 +157,15 @@ class Piece:
             [(i, self.active[-1 - atom]) for i, atom in zip(results, linear.outs, strict=True) if atom < 0]  # type: ignore[operator]
         )
 
-    def forward(self, wanted: tuple[bool, ...]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    def recorded_linear(self) -> Jaxpr:
+        """The linear program before it is simplified, which it is together with others in a whole program."""
+        if self._recorded is None:
+            self._recorded = linear_as_recorded(
+                self.program, tuple([i in self.active for i in range(len(self.program.in_avals))])
+            )
+        return self._recorded
+
+    def forward(self, wanted: tuple[bool, ...]) -> Callable[..., Any]:
         """The function from the operands to some of the results and of the other residuals."""
         found = self.forwards.get(wanted)
         if found is None:
@@ -135,22 +173,28 @@ class Piece:
             found = self.forwards[wanted] = _function(_with_outs(self.primal, outs))
         return found
 
+    def value_function(self) -> Callable[..., Any]:
+        """The function for the one result of a simple piece."""
+        self.value = self.forward((True, *[False] * self.extra))
+        return self.value
+
     def backward(self, cts: tuple[Kind, ...], before: tuple[Kind, ...]) -> Backward:
         """What adds to the cotangents of the active operands.
 
         Args:
-            cts: what the cotangents of the results are that have a tangent.
+            cts: what the cotangents of the results are.
             before: what those of the active operands are already.
         """
-        key = cts, before
+        key = *cts, *before
         found = self.backwards.get(key)
         if found is None:
             found = self._make_backward(cts, before)
-            _keep(self.backwards, key, found)
+            keep(self.backwards, key, found)
         return found
 
     def _make_backward(self, cts: tuple[Kind, ...], before: tuple[Kind, ...]) -> Backward:
         assert self.linear is not None
+        cts = tuple([kind for kind, nonzero in zip(cts, self.nonzeros, strict=True) if nonzero])
         given = [kind != ZERO for kind in cts]
         linear = _with_outs(self.linear, [atom for atom, use in zip(self.linear.outs, given, strict=True) if use])
         n_tangents = len(self.active)
@@ -161,7 +205,7 @@ class Piece:
             raise NotInPieces
         present = [i for i, kind in enumerate((*before, *cts)) if kind != ZERO]
         program = _with_literals(summed.program, [(*before, *cts)[i] for i in present])
-        return self._backward_of(program, summed.nonzeros, summed.masked, present, (*before, *cts))
+        return self._backward_of(program, summed.nonzeros, summed.masked, present)
 
     def _backward_of(
         self,
@@ -169,74 +213,85 @@ class Piece:
         nonzeros: Sequence[bool],
         masked: Sequence[bool | None],
         present: list[int],
-        kinds: Sequence[Kind],
     ) -> Backward:
         n_residuals = len(self.residuals)
+        places = [self._residual_place(where) for where in self.residuals]
+        places += [self._cotangent_place(i) for i in present]
         results = iter(zip(program.outs, masked, strict=True))
-        outs: list[tuple[Kind, int]] = []
+        outs: list[tuple[Kind, int, int]] = []
         computed: list[Atom] = []
         for nonzero in nonzeros:
             atom, is_masked = next(results) if nonzero else (None, False)
+            kind: Kind = MASKED if is_masked else PLAIN
             if atom is None:
-                outs.append((ZERO, 0))
+                outs.append((ZERO, -1, 0))
             elif type(atom) is not int:
-                literal: Kind = (atom,) if is_masked else atom  # type: ignore[assignment]
-                outs.append((literal, 0))
+                outs.append(((atom,) if is_masked else atom, -1, 0))
             elif atom < -n_residuals:  # one of the cotangents as it is
-                outs.append((MASKED if is_masked else PLAIN, -1 - present[-1 - atom - n_residuals]))
+                outs.append((kind, -1, places[-1 - atom]))
             else:
                 if atom not in computed:
                     computed.append(atom)
-                outs.append((MASKED if is_masked else PLAIN, computed.index(atom)))
-        function: Any = None
-        kept: tuple[int, ...] = ()
-        if computed:
-            smaller, kept = drop_unused_inputs(_with_outs(program, computed), 0)
-            function = _function(smaller)
-        residuals = tuple([i for i in kept if i < n_residuals])
-        return Backward(
-            function, residuals, tuple([present[i - n_residuals] for i in kept if i >= n_residuals]), tuple(outs)
-        )
+                outs.append((kind, computed.index(atom), 0))
+        if not computed:
+            return Backward(None, (), (), False, 0, tuple(outs))
+        smaller, kept = drop_unused_inputs(_with_outs(program, computed), 0)
+        reads = tuple([places[i] for i in kept])
+        n_primals = len(self.program.in_avals) + self.n_outs
+        primals = tuple([place for place in reads if place < n_primals])
+        reads_extra = max(reads, default=0) >= n_primals + self.n_outs + len(self.active)
+        return Backward(_function(smaller), reads, primals, reads_extra, len(computed), tuple(outs))
 
-    def relation_to(self, maker: Maker, number: int) -> int:
+    def _residual_place(self, where: int) -> int:
+        """The place among the slots of `Backward` of a residual."""
+        if where < 0:
+            return -1 - where
+        skipped = 0 if where < self.n_outs else self.n_outs + len(self.active)
+        return len(self.program.in_avals) + where + skipped
+
+    def _cotangent_place(self, number: int) -> int:
+        """The same of a cotangent: first number those of the active operands, then those of results with a tangent."""
+        first = len(self.program.in_avals) + self.n_outs
+        if number < len(self.active):
+            return first + self.n_outs + number
+        results = [i for i, nonzero in enumerate(self.nonzeros) if nonzero]
+        return first + results[number - len(self.active)]
+
+    def relation_to(self, tangent: Tangent, number: int) -> int:
         """What becomes of another piece where a tangent that it makes is that of an input here: what is simplified adds
         cotangents in another order.
 
         Args:
-            maker: the piece, and the number of its result.
+            tangent: the result of the other piece.
             number: the number of the input.
 
         Returns:
             `APART` if nothing is simplified; `RENAMED` if the order is the same as long as nothing else reads the
             result; else `JOINED`.
         """
-        key = maker, number
+        key = tangent, number
         found = self.relations.get(key)
         if found is None:
-            found = _relation(*maker, self, self.active.index(number))
-            _keep(self.relations, key, found)
+            found = _relation(tangent.piece, tangent.result, self, self.active.index(number))
+            keep(self.relations, key, found)
         return found
 
-    def fuse(self, maker: Maker, number: int, places: tuple[int, ...]) -> Piece:
+    def fuse(self, tangent: Tangent, number: int, places: tuple[int, ...]) -> Piece:
         """The piece of this equation together with the one that makes an input of it, of which nothing is left then.
 
         Args:
-            maker, number: as above.
+            tangent, number: as above.
             places: for each input of the other piece, then of this one, which input of the piece that is.
 
         Raises:
             NotInPieces: if something of the other is left.
         """
-        key = maker, number, places
+        key = tangent, number, places
         found = self.fused.get(key)
         if found is None:
-            found = _fused(*maker, self, number, places)
-            _keep(self.fused, key, found)
+            found = _fused(tangent.piece, tangent.result, self, number, places)
+            keep(self.fused, key, found)
         return found
-
-
-Maker = tuple[Piece, int]
-"""A piece, and the number of a result of it."""
 
 
 def piece(operation: Operation, pattern: tuple[Any, ...]) -> Piece:
@@ -252,7 +307,7 @@ def piece(operation: Operation, pattern: tuple[Any, ...]) -> Piece:
             found = Piece(*_program_of(operation, pattern))
         except Exception:  # the whole program says what is wrong, and where
             found = NotInPieces
-        _keep(table, pattern, found)
+        keep(table, pattern, found)
     if type(found) is not Piece:
         raise NotInPieces
     return found
@@ -262,7 +317,7 @@ _MOST = 256
 """So many of a kind are kept for an operation."""
 
 
-def _keep(table: dict[Any, Any], key: Hashable, value: Any) -> None:
+def keep(table: dict[Any, Any], key: Hashable, value: Any) -> None:
     if len(table) >= _MOST:
         table.clear()
     table[key] = value
@@ -271,6 +326,12 @@ def _keep(table: dict[Any, Any], key: Hashable, value: Any) -> None:
 def table_key() -> str:
     """Where an operation keeps its pieces."""
     return "pieces" if config.nan_safe_gradients else "pieces, NaN kept"
+
+
+def known_key() -> str:
+    """Where an operation keeps the pieces that are known to be independent of those that make their operands: by the
+    tangents of the operands."""
+    return "known pieces" if config.nan_safe_gradients else "known pieces, NaN kept"
 
 
 _ARITHMETIC = frozenset({add_p, sub_p, mul_p, div_p, neg_p, convert_element_type_p, broadcast_in_dim_p, select_n_p})
@@ -346,48 +407,51 @@ def literal_in(kind: Kind) -> Literal:
     return kind[0] if type(kind) is tuple else kind  # type: ignore[return-value]
 
 
-def _function(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """A function of a sequence of arrays, whose results may share memory with them and with each other."""
-    return interpreted(jaxpr, shares=True)
+def _function(jaxpr: Jaxpr) -> Callable[..., Any]:
+    """A function of arrays that gives the output of a program, or a list of several. They may share memory."""
+    module, program = Module(), finalize(jaxpr)
+    name, writer = module.name("piece"), FunctionWriter(module)
+    operands = input_values(program.in_avals, "x")
+    outs = [x.text for x in writer.program(program, operands)]
+    writer.line(f"return {outs[0]}" if len(outs) == 1 else f"return [{', '.join(outs)}]")
+    module.add(writer.text(f"def {name}({', '.join([x.text for x in operands])}):"))
+    return module.load(name)
 
 
 def _relation(one: Piece, result: int, other: Piece, operand: int) -> int:
-    assert one.linear is not None
-    assert other.linear is not None
     made = [i for i, nonzero in enumerate(one.nonzeros) if nonzero].index(result)
-    raw = _joined(one.linear, made, other.linear, operand)
-    apart = _joined(simplify(one.linear), made, simplify(other.linear), operand)
-    whole = simplify(raw)
+    first, second = one.recorded_linear(), other.recorded_linear()
+    apart = _joined(simplify(first), made, simplify(second), operand)
+    whole = simplify(_joined(first, made, second, operand))
     if whole == apart:
         return APART
-    return RENAMED if _differs_in_names(one, other, raw, whole) else JOINED
+    return RENAMED if _differs_in_names(one, other, apart, whole) else JOINED
 
 
 _NAMING = frozenset({expand_dims_p, squeeze_p, reshape_p, transpose_p, rev_p})
 """What only says where in an array the elements are: sums of cotangents are the same before and after."""
 
 
-def _differs_in_names(one: Piece, other: Piece, raw: Jaxpr, whole: Jaxpr) -> bool:
+def _differs_in_names(one: Piece, other: Piece, apart: Jaxpr, whole: Jaxpr) -> bool:
     """Whether all that is simplified in two pieces together is how axes are named in between, so that cotangents are
     added in the same order and have the same bits.
     """
-    n = len(one.linear.outs)  # type: ignore[union-attr]
-    whole, raw = _with_outs(whole, whole.outs[n:]), _without_simplifying(raw, raw.outs[n:])
-    of_one = _on_tangents(one.linear, len(one.active))
-    reached = _on_tangents(whole, len(one.active))
-    if not {operation.primitive for operation in of_one - reached} <= _NAMING:
+    n, n_tangents = sum(one.nonzeros), len(one.active)
+    apart, whole = _with_live_outs(apart, apart.outs[n:]), _with_live_outs(whole, whole.outs[n:])
+    of_one = _on_tangents(simplify(one.recorded_linear()), n_tangents)
+    if not {operation.primitive for operation in of_one - _on_tangents(whole, n_tangents)} <= _NAMING:
         return False
-    tangents = set(range(-len(one.active), 0))
+    tangents = set(range(-n_tangents, 0))
     readers = [eqn.inputs for eqn in whole.eqns if eqn.operation not in of_one]
     if any([not tangents.isdisjoint(atoms) for atoms in (*readers, whole.outs)]):
         return False
-    first = len(one.linear.in_avals)  # type: ignore[union-attr]
-    is_linear = [i < len(one.active) or first <= i < first + len(other.active) for i in range(len(raw.in_avals))]
-    both = [accumulate(x, tuple(is_linear), [False] * len(x.outs), [None] * sum(is_linear)) for x in (raw, whole)]
+    first = len(one.recorded_linear().in_avals)
+    is_linear = tuple([i < n_tangents or first <= i < first + len(other.active) for i in range(len(whole.in_avals))])
+    both = [accumulate(x, is_linear, [False] * len(x.outs), [None] * sum(is_linear)) for x in (apart, whole)]
     return finalize(both[0].program) == finalize(both[1].program) and both[0][1:] == both[1][1:]
 
 
-def _without_simplifying(jaxpr: Jaxpr, outs: Sequence[Atom]) -> Jaxpr:
+def _with_live_outs(jaxpr: Jaxpr, outs: Sequence[Atom]) -> Jaxpr:
     return eliminate_dead_code(_rebuilt(jaxpr, outs))
 
 

@@ -10,6 +10,7 @@ bits, since a piece is made by the same transformations, and cotangents are adde
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,13 +22,16 @@ from functrans.api.pieces import (
     ACTIVE,
     APART,
     INACTIVE,
+    JOINED,
     NUMBER,
     RENAMED,
     ZERO,
     Kind,
-    Maker,
     NotInPieces,
     Piece,
+    Tangent,
+    keep,
+    known_key,
     literal_in,
     piece,
     table_key,
@@ -85,8 +89,8 @@ def _suits(program: Fresh, values: Sequence[Any]) -> bool:
 _FUSED_AT_MOST = 6
 """Pieces that are made one."""
 
-Step = tuple[Any, tuple[int, ...], tuple[int, ...]]
-"""A function of a list, the slots of what is in that, and the slots of its results."""
+Step = tuple[Any, tuple[int, ...], Any]
+"""A function, the slots of what it is called with, and the slot of its result, or those of several."""
 
 
 class Plan:
@@ -96,65 +100,91 @@ class Plan:
 
     def __init__(self, program: Fresh, wrt: tuple[int, ...], with_value: bool) -> None:
         self.program = program
+        self.wrt = wrt
         self.n_inputs = len(program.in_avals)
         self.n_results = sum([len(operation.out_avals) for operation, _ in program.equations])
         self.n_slots = self.n_results
         self.constants: list[tuple[int, Any]] = []
-        self.backward: list[Step] = []
-        self.forward: list[Step] = []
         self.pieces: list[tuple[Piece, tuple[int, ...], int]] = []
         """For each equation its piece, the slots of its operands, and the number of its first result."""
+        self.tangents: list[Any] = [INACTIVE] * (self.n_results + self.n_inputs)
+        """For each atom that has a tangent the `Tangent` that it comes from, or `ACTIVE` for an input."""
         self.alias: dict[int, int] = {}
         """Atoms whose tangent is that of another one."""
+        self.copies: dict[Atom, int] = {}
+        """Atoms that are another one."""
         self.uses: Counter[Atom] | None = None
-        self._find_pieces(wrt)
+        self._find_pieces()
         size = self.n_slots + self.n_inputs
         self.kinds: list[Kind] = [ZERO] * size
         self.places = [0] * size
         """Of each atom what its cotangent is, and in which slot."""
         self.needed = [False] * size
+        """Whether the value of an atom is read."""
         self.values_wanted = program.outs if with_value else program.outs[1:]
         for atom in self.values_wanted:
             if type(atom) is int:
                 self.needed[atom] = True
+        self.forward: list[Step] = []
+        self.backward: list[Step] = []
         self._pull_back(program.outs[0])
-        self.wrt = wrt
 
-    # ---- planning
+    # ---- planning: forwards
 
-    def _find_pieces(self, wrt: tuple[int, ...]) -> None:
-        active = [INACTIVE] * (self.n_results + self.n_inputs)
-        makers: list[tuple[Maker, tuple[int, ...]] | None] = [None] * (self.n_results + self.n_inputs)
-        """Of each atom with a tangent: what makes it, and the slots of the operands of that."""
-        for number in wrt:
+    def _find_pieces(self) -> None:
+        tangents, pieces = self.tangents, self.pieces
+        for number in self.wrt:
             if self.program.in_avals[number].inexact:
-                active[-1 - number] = ACTIVE
-        first = 0
-        key = table_key()
+                tangents[-1 - number] = ACTIVE
+        known, first = known_key(), 0
         for operation, inputs in self.program.equations:
-            if operation.effectful or operation.axis_names:
-                raise NotInPieces
-            pattern = self._pattern(operation, inputs, active)
-            table = operation.memo.get(key)
-            found = table.get(pattern) if table is not None else None
-            if type(found) is not Piece:
-                found = piece(operation, pattern)
-            slots: tuple[int, ...] = inputs  # type: ignore[assignment]
-            if len(found.operands) != len(inputs) or NUMBER in pattern:
-                slots = tuple([self._operand(inputs[i]) for i in found.operands])
-            if found.linear is not None:
-                if self.alias or any([makers[slots[i]] is not None for i in found.active]):
-                    found, slots = self._made_independent(found, slots, makers)
-                for result, nonzero in enumerate(found.nonzeros):
-                    if nonzero:
-                        active[first + result] = ACTIVE
-                        makers[first + result] = (found, result), slots
+            if self.copies:
+                inputs = tuple([self.copies.get(x, x) for x in inputs])
+            marks: Any = None
+            if len(inputs) == 2:  # the usual cases, without a loop
+                x, y = inputs
+                if x.__class__ is int and y.__class__ is int and x != y:
+                    marks = tangents[x], tangents[y]
+            elif len(inputs) == 1 and inputs[0].__class__ is int:
+                marks = tangents[inputs[0]]
+            found = operation.memo[known].get(marks) if marks is not None and known in operation.memo else None
+            slots: Any = inputs
+            if found is None:
+                found, slots = self._piece_for(operation, inputs, marks)
+            pieces.append((found, slots, first))
+            if found.is_simple:
+                tangents[first] = found.tangents[0]
+                first += 1
+            else:
+                tangents[first : first + found.n_outs] = found.tangents
                 for result, i in found.aliases:
-                    self.alias[first + result] = self.alias.get(slots[i], slots[i])
-            self.pieces.append((found, slots, first))
-            first += found.n_outs
+                    self._note_alias(first + result, slots[i], result in found.copies)
+                first += found.n_outs
 
-    def _pattern(self, operation: Operation, inputs: tuple[Atom, ...], active: list[int]) -> tuple[Any, ...]:
+    def _note_alias(self, atom: int, other: int, is_copy: bool) -> None:
+        if is_copy:
+            self.copies[atom] = other
+        self.tangents[atom] = self.tangents[other]
+        self.alias[atom] = root = self.alias.get(other, other)
+        uses = self._readers()
+        uses[root] += uses[atom]
+
+    def _piece_for(self, operation: Operation, inputs: tuple[Atom, ...], marks: Any) -> tuple[Piece, tuple[int, ...]]:
+        """The piece for an equation, and its operands."""
+        if operation.effectful or operation.axis_names:
+            raise NotInPieces
+        pattern = self._pattern(operation, inputs)
+        found = piece(operation, pattern)
+        slots: tuple[int, ...] = inputs  # type: ignore[assignment]
+        if len(found.operands) != len(inputs) or NUMBER in pattern:
+            slots = tuple([self._operand(inputs[i]) for i in found.operands])
+        if found.linear is not None:
+            return self._made_independent(operation, found, slots, marks)
+        if marks is not None:
+            keep(operation.memo.setdefault(known_key(), {}), marks, found)
+        return found, slots
+
+    def _pattern(self, operation: Operation, inputs: tuple[Atom, ...]) -> tuple[Any, ...]:
         pattern: list[Any] = []
         for position, atom in enumerate(inputs):
             if isinstance(atom, Literal):
@@ -163,7 +193,7 @@ class Plan:
             elif position and atom in inputs[:position]:
                 pattern.append(-1 - inputs.index(atom))
             else:
-                pattern.append(active[atom])
+                pattern.append(ACTIVE if self.tangents[atom] else INACTIVE)
         return tuple(pattern)
 
     def _operand(self, atom: Atom) -> int:
@@ -173,85 +203,121 @@ class Plan:
         self.n_slots += 1
         return self.n_slots - 1
 
-    def _uses(self, atom: int) -> int:
-        """How often an atom is read."""
-        if self.uses is None:
-            self.uses = Counter([x for _, inputs in self.program.equations for x in inputs if type(x) is int])
-            self.uses.update(self.program.outs)
-        return self.uses[atom]
-
     def _made_independent(
-        self, found: Piece, slots: tuple[int, ...], makers: list[Any]
+        self, operation: Operation, found: Piece, slots: tuple[int, ...], marks: Any
     ) -> tuple[Piece, tuple[int, ...]]:
-        """A piece, together with those before it with which something would be simplified."""
+        """A piece, together with those before it with which something would be simplified. If there are none, and what
+        its operands are is said by the marks, it is noted.
+        """
         for _ in range(_FUSED_AT_MOST):
             for i in found.active:
-                made = makers[self.alias.get(slots[i], slots[i])]
-                relation = APART if made is None else found.relation_to(made[0], i)
-                if relation != APART and not (relation == RENAMED and self._uses(slots[i]) == 1):
-                    if slots[i] in self.alias:  # its tangent is that result's, its value another
-                        raise NotInPieces
-                    merged = tuple(dict.fromkeys((*made[1], *[slot for j, slot in enumerate(slots) if j != i])))
-                    places = tuple([merged.index(slot) if slot in merged else 0 for slot in (*made[1], *slots)])
-                    found, slots = found.fuse(made[0], i, places), merged
+                tangent = self.tangents[slots[i]]
+                relation = found.relation_to(tangent, i) if type(tangent) is Tangent else APART
+                if relation != APART:
+                    marks = None
+                if relation == JOINED or (
+                    relation == RENAMED and self._readers()[self.alias.get(slots[i], slots[i])] > 1
+                ):
+                    found, slots = self._fused(found, slots, i)
                     break
             else:
+                if marks is not None:
+                    keep(operation.memo.setdefault(known_key(), {}), marks, found)
                 return found, slots
         raise NotInPieces
 
+    def _readers(self) -> Counter[Atom]:
+        """How often each atom is read, and those whose tangent is its."""
+        if self.uses is None:
+            self.uses = Counter([x for _, inputs in self.program.equations for x in inputs if type(x) is int])
+            self.uses.update(self.program.outs)
+        return self.uses
+
+    def _fused(self, found: Piece, slots: tuple[int, ...], number: int) -> tuple[Piece, tuple[int, ...]]:
+        """A piece together with the one that makes one of its operands."""
+        atom = slots[number]
+        if atom in self.alias:  # its tangent is made elsewhere, its value is not
+            raise NotInPieces
+        _, made_of, _ = self.pieces[bisect_right(self.pieces, atom, key=lambda entry: entry[2]) - 1]
+        merged = tuple(dict.fromkeys((*made_of, *[slot for slot in slots if slot != atom])))
+        places = tuple([merged.index(slot) if slot in merged else 0 for slot in (*made_of, *slots)])
+        return found.fuse(self.tangents[atom], number, places), merged
+
+    # ---- planning: backwards
+
     def _pull_back(self, out: Atom) -> None:
-        kinds, alias, needed = self.kinds, self.alias, self.needed
+        kinds, alias, needed, forward = self.kinds, self.alias, self.needed, self.forward
         if type(out) is int:
             kinds[alias.get(out, out)] = Literal(1, self._aval(out).strong)
         for found, slots, first in reversed(self.pieces):
             extra = 0
-            if found.linear is not None:
-                extra = self._pull_back_piece(found, slots, first)
-            wanted = tuple(needed[first : first + found.n_outs])
-            if extra or any(wanted):
-                outs = [first + i for i, is_wanted in enumerate(wanted) if is_wanted]
-                if extra:
-                    outs += range(extra, extra + found.extra)
-                self.forward.append((found.forward((*wanted, *[bool(extra)] * found.extra)), slots, tuple(outs)))
-                for slot in slots:
-                    needed[slot] = True
-        self.forward.reverse()
+            if found.is_simple:
+                kind = kinds[first]
+                if kind:
+                    extra = self._pull_back_piece(found, slots, first, (kind,))
+                if not extra:
+                    if needed[first]:
+                        forward.append((found.value or found.value_function(), slots, first))
+                        for slot in slots:
+                            needed[slot] = True
+                    continue
+            elif found.linear is not None:
+                cts = [ZERO if first + i in alias else kinds[first + i] for i in range(found.n_outs)]
+                if any(cts):
+                    extra = self._pull_back_piece(found, slots, first, tuple(cts))
+            self._plan_forward(found, slots, first, extra)
+        forward.reverse()
 
-    def _pull_back_piece(self, found: Piece, slots: tuple[int, ...], first: int) -> int:
-        """Plan the backward part of a piece. Gives the slot of the first of its other residuals, 0 if it has none."""
-        kinds, places, alias, needed = self.kinds, self.places, self.alias, self.needed
-        results = [first + i for i, nonzero in enumerate(found.nonzeros) if nonzero]
-        cts = [ZERO if atom in alias else kinds[atom] for atom in results]
-        if not any(cts):
-            return 0
-        atoms = [alias.get(slots[i], slots[i]) for i in found.active]
-        if len(set(atoms)) < len(atoms):
-            raise NotInPieces  # two operands are different, and their tangent is the same
-        backward = found.backward(tuple(cts), tuple([kinds[atom] for atom in atoms]))
-        atoms_of_cts = [*atoms, *results]
+    def _plan_forward(self, found: Piece, slots: tuple[int, ...], first: int, extra: int) -> None:
+        """Plan the forward part of a piece, where something needs it; `extra` is the slot of its first other residual,
+        0 if none is read.
+        """
+        wanted = self.needed[first : first + found.n_outs]
+        if not extra and not any(wanted):
+            return
+        outs = [first + i for i, is_wanted in enumerate(wanted) if is_wanted]
+        if extra:
+            outs += range(extra, extra + found.extra)
+        function = found.forward((*wanted, *[bool(extra)] * found.extra))
+        self.forward.append((function, slots, outs[0] if len(outs) == 1 else outs))
+        for slot in slots:
+            self.needed[slot] = True
+
+    def _pull_back_piece(self, found: Piece, slots: tuple[int, ...], first: int, cts: tuple[Kind, ...]) -> int:
+        """Plan the backward part of a piece. Gives the slot of the first of its other residuals, 0 if none is read."""
+        kinds, places, needed, alias = self.kinds, self.places, self.needed, self.alias
+        atoms = [slots[i] for i in found.active]
+        if alias:
+            atoms = [alias.get(atom, atom) for atom in atoms]
+            if len(set(atoms)) < len(atoms):
+                raise NotInPieces  # two operands are different, and their tangent is the same
+        before = tuple([kinds[atom] for atom in atoms])
+        backward = found.backwards.get(cts + before) or found.backward(cts, before)
+        function, reads, primals, reads_extra, n_outs, outs = backward
+        n_results = found.n_outs
         extra = 0
-        if backward.function is not None:
-            read = []
-            for place in [found.residuals[i] for i in backward.residuals]:
-                if place >= found.n_outs:
-                    if not extra:
-                        extra, self.n_slots = self.n_slots, self.n_slots + found.extra
-                    read.append(extra + place - found.n_outs)
-                else:
-                    atom = first + place if place >= 0 else slots[-1 - place]
-                    needed[atom] = True
-                    read.append(atom)
-            read += [places[atoms_of_cts[i]] for i in backward.cotangents]
-            n = 1 + max([place for _, place in backward.outs])
-            self.backward.append((backward.function, tuple(read), tuple(range(self.n_slots, self.n_slots + n))))
-        new = [
-            (kind, self.n_slots + place if place >= 0 else places[atoms_of_cts[-1 - place]])
-            for kind, place in backward.outs
-        ]
-        if backward.function is not None:
-            self.n_slots += n
-        for atom, (kind, place) in zip(atoms, new, strict=True):
-            kinds[atom], places[atom] = kind, place
+        if n_results == 1:
+            local = [*slots, first, places[first], *[places[atom] for atom in atoms]]
+        else:
+            results = range(first, first + n_results)
+            local = [*slots, *results, *[places[i] for i in results], *[places[atom] for atom in atoms]]
+        if reads_extra:
+            extra = self.n_slots
+            self.n_slots = extra + found.extra
+            local.extend(range(extra, self.n_slots))
+        made = self.n_slots
+        if function is not None:
+            for i in primals:
+                needed[local[i]] = True
+            read = tuple([local[i] for i in reads])
+            if n_outs == 1:
+                self.backward.append((function, read, made))
+            else:
+                self.backward.append((function, read, range(made, made + n_outs)))
+            self.n_slots = made + n_outs
+        for atom, (kind, number, place) in zip(atoms, outs, strict=True):
+            kinds[atom] = kind
+            places[atom] = local[place] if number < 0 else made + number
         return extra
 
     def _aval(self, atom: int) -> Aval:
@@ -272,30 +338,38 @@ class Plan:
         for slot, value in self.constants:
             slots[slot] = value
         get = slots.__getitem__
-        for function, operands, outs, dead in self._steps():
-            results = function(list(map(get, operands)))
-            if len(outs) == 1:
-                slots[outs[0]] = results[0]
-            else:
-                for slot, result in zip(outs, results, strict=True):
-                    slots[slot] = result
-            for slot in dead:
-                slots[slot] = None
+        if not any([found.is_large for found, _, _ in self.pieces]):
+            for function, operands, out in (*self.forward, *self.backward):
+                if out.__class__ is int:
+                    slots[out] = function(*map(get, operands))
+                else:
+                    for slot, result in zip(out, function(*map(get, operands)), strict=True):
+                        slots[slot] = result
+        else:
+            for (function, operands, out), dead in self._with_ends():
+                results = function(*map(get, operands))
+                if type(out) is int:
+                    slots[out] = results
+                else:
+                    for slot, result in zip(out, results, strict=True):
+                        slots[slot] = result
+                results = None
+                for slot in dead:
+                    slots[slot] = None
         return self._owned_outputs(slots, values)
 
-    def _steps(self) -> Iterable[tuple[Any, Sequence[int], Sequence[int], Sequence[int]]]:
-        """What is to be run, each step with the slots that nothing reads after it; small values are not looked at."""
-        steps = self.forward + self.backward
-        if not any([found.is_large for found, _, _ in self.pieces]):
-            return [(*step, ()) for step in steps]
+    def _with_ends(self) -> Iterable[tuple[Step, Sequence[int]]]:
+        """What is to be run, each step with the slots that nothing reads after it."""
         read = {atom for atom in self.values_wanted if type(atom) is int}
         read.update([self.places[-1 - number] for number in self.wrt])
-        with_ends: list[Any] = []
-        for function, operands, outs in reversed(steps):
+        ends: list[tuple[Step, list[int]]] = []
+        for step in reversed(self.forward + self.backward):
+            _, operands, out = step
+            outs = (out,) if type(out) is int else out
             dead = [slot for slot in {*operands, *outs} if slot >= 0 and slot not in read]
             read.update(operands)
-            with_ends.append((function, operands, outs, dead))
-        return reversed(with_ends)
+            ends.append((step, dead))
+        return reversed(ends)
 
     def _owned_outputs(self, slots: list[Any], values: Sequence[Any]) -> list[Any]:
         """The outputs, each with memory of its own."""

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from functrans.core.aval import Aval
 from functrans.core.evaluation import Environment, apply_equation, in_scope, stage
 from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
 from functrans.core.recording import UNKNOWN, Recording
@@ -35,7 +36,7 @@ from functrans.transforms.jvp import jvp_equation
 from functrans.transforms.residuals import spare_residuals
 from functrans.transforms.tangents import Nonzeros, instantiated, read_tangents
 
-__all__ = ["Linearized", "linearize"]
+__all__ = ["Linearized", "linear_as_recorded", "linearize"]
 
 
 class Linearized(NamedTuple):
@@ -70,11 +71,26 @@ def linearize(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros = ()) -> L
     return derived(jaxpr, key, lambda: _linearize(inline(jaxpr), nonzeros, instantiate))
 
 
+def linear_as_recorded(jaxpr: Jaxpr, nonzeros: Nonzeros) -> Jaxpr:
+    """The linear program before it is simplified: its inputs are the tangents, then all that it reads besides."""
+    jaxpr = inline(jaxpr)
+    with stage("linearize", jaxpr.in_avals) as primal, _linear_recording(_tangent_avals(jaxpr, nonzeros)) as linear:
+        _, outs_dot = _walk(jaxpr, nonzeros, primal, linear)
+        return linear.close([t for t in outs_dot if t is not None], intern=False)[0]
+
+
+def _tangent_avals(jaxpr: Jaxpr, nonzeros: Nonzeros) -> list[Aval]:
+    return [aval.strong for aval, nonzero in zip(jaxpr.in_avals, nonzeros, strict=True) if nonzero]
+
+
+def _linear_recording(avals: Sequence[Aval]) -> Recording:
+    return Recording("linearize", avals, [UNKNOWN] * len(avals), literals=True, takes_effects=False)
+
+
 def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros) -> Linearized:
-    tangent_avals = [aval.strong for aval, nonzero in zip(jaxpr.in_avals, nonzeros, strict=True) if nonzero]
+    tangent_avals = _tangent_avals(jaxpr, nonzeros)
     with stage("linearize", jaxpr.in_avals) as primal:
-        unknown = [UNKNOWN] * len(tangent_avals)
-        with Recording("linearize", tangent_avals, unknown, literals=True, takes_effects=False) as linear:
+        with _linear_recording(tangent_avals) as linear:
             outs, outs_dot = _walk(jaxpr, nonzeros, primal, linear)
             outs_dot = instantiated(outs_dot, instantiate, jaxpr.out_avals)
             linear_program, values = linear.close([t for t in outs_dot if t is not None], intern=False)

@@ -129,7 +129,7 @@ ACROSS_EQUATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "slices of concatenations": lambda x, w: np.concatenate([x, w])[3:7] * x[1:],
     "concatenations of slices": lambda x, w: np.concatenate([x[:2], x[2:]]) * x,
     "members of stacks": lambda x, w: np.stack([x, w])[0] * w,
-    "transposes of sums": lambda x, w: (x + 1.0).T @ w + (x.T + 1.0).T.sum(),
+    "transposes of sums": lambda x, w: (x + 1.0).T @ w,
     "means": lambda x, w: (x - np.mean(x, axis=0, keepdims=True)) / np.sqrt(np.var(x, axis=0) + 1e-3),
     "new axes": lambda x, w: x[:, None, :] * w[None],
     "an axis put in and taken out": lambda x, w: (lambda e: np.sqrt(1.0 + e * e)[..., 0] + e[..., 0])(x[..., None]),
