@@ -131,7 +131,7 @@ class Piece:
         outs = finalize(self.primal).outs
         if any([type(atom) is not int for atom in outs]):
             raise NotInPieces
-        self.copies = frozenset([i for i, number in self.aliases if outs[i] == -1 - number])
+        self.copies = self._copies(outs)
         """Of those the results that are that operand."""
         self.extra = len(self.primal.outs) - self.n_outs
         """How many residuals there are besides inputs and results."""
@@ -156,6 +156,9 @@ class Piece:
         self.aliases = tuple(
             [(i, self.active[-1 - atom]) for i, atom in zip(results, linear.outs, strict=True) if atom < 0]  # type: ignore[operator]
         )
+
+    def _copies(self, outs: tuple[Atom, ...]) -> frozenset[int]:
+        return frozenset([i for i, number in self.aliases if outs[i] == -1 - number])
 
     def recorded_linear(self) -> Jaxpr:
         """The linear program before it is simplified, which it is together with others in a whole program."""
@@ -226,7 +229,8 @@ class Piece:
             if atom is None:
                 outs.append((ZERO, -1, 0))
             elif type(atom) is not int:
-                outs.append(((atom,) if is_masked else atom, -1, 0))
+                literal: Kind = (atom,) if is_masked else atom  # type: ignore[assignment]
+                outs.append((literal, -1, 0))
             elif atom < -n_residuals:  # one of the cotangents as it is
                 outs.append((kind, -1, places[-1 - atom]))
             else:
