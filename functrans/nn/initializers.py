@@ -228,6 +228,8 @@ def variance_scaling(
         raise ValueError(f"mode must be 'fan_in', 'fan_out', 'fan_avg' or 'fan_geo_avg', got {mode!r}")
     if distribution not in ("truncated_normal", "normal", "uniform"):
         raise ValueError(f"distribution must be 'truncated_normal', 'normal' or 'uniform', got {distribution!r}")
+    if not 0 <= scale < np.inf:
+        raise ValueError(f"scale must be a number that is not negative, got {scale!r}")
 
     def init(key: Any, shape: Sequence[int], dtype: Any = dtype) -> Any:
         found, lengths = _inexact(dtype, "variance_scaling"), _shape(shape, "variance_scaling")

@@ -129,11 +129,16 @@ def huber_loss(predictions: Any, targets: Any = None, delta: Any = 1.0) -> Any:
         targets: an array that broadcasts with it; zeros if not given.
         delta: a positive number.
 
+    Raises:
+        ValueError: if `delta` has a value that is not positive.
+
     >>> import numpy as np
     >>> import functrans as ft
     >>> ft.nn.huber_loss(np.array([0.5, -3.0]))
     array([0.125, 2.5  ])
     """
+    if isinstance(delta, (int, float, np.generic, np.ndarray)) and not np.all(np.greater(delta, 0)):
+        raise ValueError(f"huber_loss: delta must be positive, got {delta!r:.60}")
     return call(_huber_loss, (*_operands(predictions, targets), delta))
 
 
@@ -394,6 +399,10 @@ def _integer_cross_entropy(logits: Any, labels: Any, *mask_and_axis: Any) -> Any
             f"{name}: labels must be integers, got {labels.aval.strong}; for probabilities use softmax_cross_entropy"
         )
     logits, *mask = [lax.moveaxis(x, axis, x.ndim - 1) for x in (logits, *mask)]
+    if not logits.shape[-1] and labels.size:
+        raise ValueError(
+            f"{name}: there are labels, {labels.aval.strong}, but no classes along axis {axis} of the logits"
+        )
     try:
         batch = np.broadcast_shapes(logits.shape[:-1], labels.shape)
     except ValueError:

@@ -69,13 +69,16 @@ def _pads(name: str, padding: Any, places: Sequence[int], lengths: Shape, steps:
 
 
 def _numbers(name: str, what: str, given: Any, n: int, shape: Shape) -> Shape:
-    numbers = tuple(given) if isinstance(given, Sequence) else (given,) * n
-    if len(numbers) != n or any([operator.index(k) < 1 for k in numbers]):
+    try:
+        numbers = tuple([operator.index(k) for k in (given if isinstance(given, Sequence) else (given,) * n)])
+    except TypeError:
+        numbers = ()
+    if len(numbers) != n or any([k < 1 for k in numbers]):
         raise ValueError(
             f"{name}: {what} must be a positive int for each of the {n} spatial axes of an array of shape {shape}, "
             f"got {given!r}"
         )
-    return tuple([operator.index(k) for k in numbers])
+    return numbers
 
 
 def _padded(x: Any, value: Any, pads: Pads) -> Any:

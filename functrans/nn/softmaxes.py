@@ -46,7 +46,7 @@ def exponentials(x: Any, mask: Any, axes: Axes, safe: bool) -> tuple[Any, Any, A
     """
     if mask:
         x = lax.select(mask[0], x, like(-np.inf, x))
-    largest = _level(x, axes) if safe else lax.reduce_max(x, axes)
+    largest = _level(x, axes) if safe else _largest(x, axes)
     shifted = lax.sub(x, _over(largest, axes, x))
     terms = lax.exp(shifted)
     return shifted, terms, lax.reduce_sum(terms, axes)
@@ -106,7 +106,7 @@ def softmax(x: Any, axis: Any = -1, where: Any = None) -> Any:
 def _log_shares(x: Any, *mask_and_axes: Any) -> Any:
     *mask, axes = mask_and_axes
     shifted, _, total = exponentials(x, mask, axes, bool(mask))
-    return lax.sub(shifted, _over(lax.log(one_if_zero(total) if mask else total), axes, x))
+    return lax.sub(shifted, _over(lax.log(one_if_zero(total) if mask or not x.size else total), axes, x))
 
 
 def _log_shares_jvp(primals: Any, tangents: Any, axes: Axes) -> Any:
@@ -159,9 +159,14 @@ def _log_total(x: Any, *mask_and_axes: Any) -> Any:
     return _log_of(total, level)
 
 
+def _largest(x: Any, axes: Axes) -> Any:
+    """The maximum; 0 of nothing."""
+    return lax.reduce_max(x, axes) if all([x.shape[axis] for axis in axes]) else lax.reduce_sum(x, axes)
+
+
 def _level(x: Any, axes: Axes) -> Any:
     """The maximum, or 0 where that is infinite."""
-    largest = lax.reduce_max(x, axes)
+    largest = _largest(x, axes)
     return lax.select(lax.is_finite(largest), largest, like(0, largest))
 
 

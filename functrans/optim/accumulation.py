@@ -122,9 +122,10 @@ class MultiSteps:
         use_grad_mean: whether to take the mean, or the sum.
         should_skip_update_fn: from gradients, the number of full steps and the parameters to whether the call is to be
             ignored, and a state that tells about it: `skip_not_finite`, say.
+        accumulator_dtype: of the sum of the gradients; their own if not given.
 
     Raises:
-        ValueError: if k is not positive.
+        ValueError: if k is not a positive int.
 
     >>> from functrans import optim
     >>> optimizer = optim.MultiSteps(optim.sgd(1.0), every_k_schedule=2)
@@ -142,10 +143,14 @@ class MultiSteps:
         every_k_schedule: int | Callable[[Any], Any],
         use_grad_mean: bool = True,
         should_skip_update_fn: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None,
+        accumulator_dtype: Any = None,
     ) -> None:
         self.opt = with_extra_args_support(opt)
-        if not callable(every_k_schedule) and operator.index(every_k_schedule) < 1:
-            raise ValueError(f"MultiSteps: every_k_schedule must be positive, got {every_k_schedule}")
+        if not callable(every_k_schedule) and not (_is_int(every_k_schedule) and every_k_schedule > 0):
+            raise ValueError(
+                f"MultiSteps: every_k_schedule must be a positive int or a function, got {every_k_schedule!r}"
+            )
+        self.accumulator_dtype = accumulator_dtype
         self.every_k_schedule = every_k_schedule
         self.use_grad_mean = use_grad_mean
         self.should_skip_update_fn = should_skip_update_fn
@@ -158,7 +163,7 @@ class MultiSteps:
     @hidden
     def init(self, params: Any) -> MultiStepsState:
         """The first state."""
-        zeros = zeros_of("MultiSteps", params)
+        zeros = zeros_of("MultiSteps", params, self.accumulator_dtype)
         skip_state = (
             () if self.should_skip_update_fn is None else self.should_skip_update_fn(zeros, first_count(), params)[1]
         )
@@ -174,7 +179,7 @@ class MultiSteps:
         skips, skip_state = self.should_skip_update_fn(updates, state.gradient_step, params)
 
         def skip() -> tuple[Any, MultiStepsState]:
-            return _zeros_like(state.acc_grads), state._replace(skip_state=skip_state)
+            return _zeros_like(updates), state._replace(skip_state=skip_state)
 
         return branch(skips, skip, lambda: self._take(updates, state, params, extra_args, skip_state))
 
@@ -193,14 +198,15 @@ class MultiSteps:
         total = each_leaf("MultiSteps", leaf, updates, state.acc_grads)
 
         def step() -> tuple[Any, MultiStepsState]:
-            out, inner = self.opt.update(total, state.inner_opt_state, params, **extra_args)
-            out = each_leaf("MultiSteps", in_dtype_of, out, total)
+            mean = each_leaf("MultiSteps", in_dtype_of, total, updates)
+            out, inner = self.opt.update(mean, state.inner_opt_state, params, **extra_args)
+            out = each_leaf("MultiSteps", in_dtype_of, out, updates)
             count = increment(state.gradient_step)
             return out, MultiStepsState(first_count(), count, inner, _zeros_like(total), skip_state)
 
         def wait() -> tuple[Any, MultiStepsState]:
             new = state._replace(mini_step=increment(mini_step), acc_grads=total, skip_state=skip_state)
-            return _zeros_like(total), new
+            return _zeros_like(updates), new
 
         return branch(mini_step >= k - 1, step, wait)
 
@@ -211,6 +217,10 @@ class MultiSteps:
     def gradient_transformation(self) -> GradientTransformationExtraArgs:
         """The same as a pair of functions, for chains."""
         return GradientTransformationExtraArgs(self.init, self.update)
+
+
+def _is_int(x: Any) -> bool:
+    return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
 
 
 def _zeros_like(tree: Any) -> Any:

@@ -16,7 +16,7 @@ from functrans.optim.base import (
     needed,
     with_extra_args_support,
 )
-from functrans.optim.leaves import branch, each_leaf, in_dtype_of, increment, scalar, zeros_of
+from functrans.optim.leaves import branch, each_leaf, in_dtype_of, increment, not_negative, scalar, zeros_of
 from functrans.optim.moments import bias_correction, moment
 
 __all__ = [
@@ -84,6 +84,7 @@ def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> Gradi
     >>> average.update([2.0], average.init([0.0]))[0]
     [np.float64(2.0)]
     """
+    not_negative("ema", "decay", decay, below=1)
 
     def init(params: Any) -> EmaState:
         return EmaState(first_count(), zeros_of("ema", params, accumulator_dtype))
@@ -118,6 +119,7 @@ def params_ema(decay: Any) -> GradientTransformation:
     >>> x, optim.average_params(state)
     (np.float64(2.0), np.float64(2.333))
     """
+    not_negative("params_ema", "decay", decay, below=1)
 
     def init(params: Any) -> ParamsEmaState:
         return ParamsEmaState(first_count(), zeros_of("params_ema", params), np.array(decay))

@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from functrans.optim.base import GradientTransformation, first_count, hidden, hidden_update, needed, stateless
-from functrans.optim.leaves import abs_square, each_leaf, float_leaves, in_dtype_of, increment, real_dtype, root, scalar
+from functrans.optim.leaves import (
+    abs_square,
+    each_leaf,
+    float_leaves,
+    in_dtype_of,
+    increment,
+    not_negative,
+    real_dtype,
+    root,
+    scalar,
+)
 from functrans.optim.masking import masked
 from functrans.random import KeyArray, normal, split
 from functrans.random import key as random_key
@@ -60,6 +70,7 @@ def clip(max_delta: Any) -> GradientTransformation:
     >>> optim.clip(1.0).update([-3.0, 0.5], optim.EmptyState())[0]
     [np.float64(-1.0), np.float64(0.5)]
     """
+    not_negative("clip", "max_delta", max_delta)
 
     def leaf(u: Any) -> Any:
         bound = scalar(max_delta, u)
@@ -72,6 +83,7 @@ def clip_by_block_rms(threshold: Any) -> GradientTransformation:
     """Each array of the updates, shortened to a root mean square of at most the threshold (Shazeer and Stern,
     arXiv:1804.04235, section 5).
     """
+    not_negative("clip_by_block_rms", "threshold", threshold)
 
     def leaf(u: Any) -> Any:
         if not u.size:
@@ -90,6 +102,7 @@ def clip_by_global_norm(max_norm: Any) -> GradientTransformation:
     >>> optim.clip_by_global_norm(1.0).update([3.0, 4.0], optim.EmptyState())[0]
     [np.float64(0.6), np.float64(0.8)]
     """
+    not_negative("clip_by_global_norm", "max_norm", max_norm)
 
     def update(updates: Any, params: Any) -> Any:
         norm = global_norm(updates)
@@ -118,6 +131,7 @@ def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3) -> GradientTransformation
     Raises:
         ValueError: at update, without parameters, or for an array of more than 4 axes.
     """
+    not_negative("adaptive_grad_clip", "clipping", clipping)
 
     def leaf(g: Any, p: Any) -> Any:
         longest = scalar(clipping, p) * np.maximum(_unit_norm(p), scalar(eps, p))

@@ -26,6 +26,7 @@ __all__ = [
     "in_dtype_of",
     "increment",
     "loop",
+    "not_negative",
     "real_dtype",
     "root",
     "scalar",
@@ -138,16 +139,36 @@ def scalar(x: Any, leaf: Any) -> Any:
     return x if dtype == wanted else x.astype(wanted)
 
 
+def not_negative(name: str, what: str, x: Any, below: float = np.inf) -> None:
+    """Check a hyperparameter, if it is a plain number.
+
+    Raises:
+        ValueError: if it is negative, not below the bound, or NaN.
+    """
+    if isinstance(x, (int, float)) and not 0 <= x < below:
+        bound = "" if below == np.inf else f" and below {below:g}"
+        raise ValueError(f"{name}: {what} must not be negative{bound}, got {x!r}")
+
+
 def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype of the absolute value."""
     return _REAL[dtype]
 
 
 def in_dtype_of(x: Any, like: Any) -> Any:
-    """An array in the dtype of another; a complex number loses its imaginary part where that is real."""
+    """An array in the dtype of another.
+
+    Raises:
+        TypeError: if that is real, and the array is complex.
+    """
     if x.dtype == like.dtype:
         return x
-    return (x.real if x.dtype.kind == "c" and like.dtype.kind != "c" else x).astype(like.dtype)
+    if x.dtype.kind == "c" and like.dtype.kind != "c":
+        raise TypeError(
+            f"complex updates, {aval_of(x).strong}, of what is real, {aval_of(like).strong}: the gradient with respect "
+            "to a real array is real. Take the real part, or make the parameters complex."
+        )
+    return x.astype(like.dtype)
 
 
 def zeros_of(name: str, params: Any, dtype: Any = None, real: bool = False) -> Any:

@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from functrans.optim.base import GradientTransformation, first_count, hidden, hidden_update
-from functrans.optim.leaves import abs_square, each_leaf, in_dtype_of, increment, real_dtype, scalar, zeros_of
+from functrans.optim.leaves import (
+    abs_square,
+    each_leaf,
+    in_dtype_of,
+    increment,
+    not_negative,
+    real_dtype,
+    scalar,
+    zeros_of,
+)
 
 __all__ = [
     "ScaleByAdaDeltaState",
@@ -112,7 +121,7 @@ class ScaleByLionState(NamedTuple):
 def moment(x: Any, average: Any, decay: Any) -> Any:
     """The next exponential average, `(1 - decay) * x + decay * average`, in the dtype of the average."""
     old, new = scalar(decay, average) * average, scalar(1 - decay, x) * x
-    if type(old) is np.ndarray and type(new) is np.ndarray:
+    if type(old) is np.ndarray and type(new) is np.ndarray and (old.dtype.kind == "c" or new.dtype.kind != "c"):
         old += new  # it is a new array
         return old
     return in_dtype_of(old + new, average)
@@ -154,6 +163,7 @@ def trace(decay: Any, nesterov: bool = False, accumulator_dtype: Any = None) -> 
     >>> updates
     [np.float64(1.75)]
     """
+    not_negative("trace", "decay", decay)
 
     def init(params: Any) -> TraceState:
         return TraceState(zeros_of("trace", params, accumulator_dtype))
@@ -187,6 +197,7 @@ def scale_by_rms(
         eps_in_sqrt: which of the two; PyTorch's is False.
         bias_correction: whether to correct that the average began with zero.
     """
+    not_negative("scale_by_rms", "decay", decay, below=1)
 
     def init(params: Any) -> Any:
         nu = _filled("scale_by_rms", params, initial_scale)
@@ -231,6 +242,7 @@ def scale_by_stddev(
     Args:
         decay, eps, initial_scale, eps_in_sqrt: as of `scale_by_rms`.
     """
+    not_negative("scale_by_stddev", "decay", decay, below=1)
 
     def init(params: Any) -> ScaleByRStdDevState:
         nu = _filled("scale_by_stddev", params, initial_scale)
@@ -279,6 +291,7 @@ def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> GradientTransformation
         rho: the decay of both averages.
         eps: added under both roots.
     """
+    not_negative("scale_by_adadelta", "rho", rho, below=1)
 
     def init(params: Any) -> ScaleByAdaDeltaState:
         zeros = [zeros_of("scale_by_adadelta", params, real=True) for _ in range(2)]
@@ -336,6 +349,8 @@ def scale_by_adam(
         mu_dtype: the dtype of the first average; that of the parameters if None.
         nesterov: whether to look one step ahead (Dozat, ICLR workshop 2016).
     """
+    for decay, what in ((b1, "b1"), (b2, "b2")):
+        not_negative("scale_by_adam", what, decay, below=1)
 
     def update(updates: Any, state: ScaleByAdamState, params: Any = None) -> tuple[Any, ScaleByAdamState]:
         count = increment(state.count)
@@ -362,6 +377,8 @@ def scale_by_amsgrad(
     Args:
         b1, b2, eps, eps_root, mu_dtype: as of `scale_by_adam`.
     """
+    for decay, what in ((b1, "b1"), (b2, "b2")):
+        not_negative("scale_by_amsgrad", what, decay, below=1)
 
     def update(updates: Any, state: ScaleByAmsgradState, params: Any = None) -> tuple[Any, ScaleByAmsgradState]:
         count = increment(state.count)
@@ -387,6 +404,8 @@ def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Gradient
         b2: the decay of the maximum of their absolute values.
         eps: added to the absolute value.
     """
+    for decay, what in ((b1, "b1"), (b2, "b2")):
+        not_negative("scale_by_adamax", what, decay, below=1)
 
     def update(updates: Any, state: ScaleByAdamState, params: Any = None) -> tuple[Any, ScaleByAdamState]:
         count = increment(state.count)
@@ -413,6 +432,8 @@ def scale_by_belief(
     Args:
         b1, b2, eps, eps_root, nesterov: as of `scale_by_adam`.
     """
+    for decay, what in ((b1, "b1"), (b2, "b2")):
+        not_negative("scale_by_belief", what, decay, below=1)
 
     def update(updates: Any, state: ScaleByBeliefState, params: Any = None) -> tuple[Any, ScaleByBeliefState]:
         count = increment(state.count)
@@ -447,6 +468,8 @@ def scale_by_radam(
         b1, b2, eps, eps_root, nesterov: as of `scale_by_adam`.
         threshold: of the length of the approximated average, below which steps are not adaptive.
     """
+    for decay, what in ((b1, "b1"), (b2, "b2")):
+        not_negative("scale_by_radam", what, decay, below=1)
 
     def update(updates: Any, state: ScaleByAdamState, params: Any = None) -> tuple[Any, ScaleByAdamState]:
         count = increment(state.count)
@@ -479,6 +502,8 @@ def scale_by_lion(b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None) -> Gradie
         b2: the decay of the average that is kept.
         mu_dtype: the dtype of that; that of the parameters if None.
     """
+    for decay, what in ((b1, "b1"), (b2, "b2")):
+        not_negative("scale_by_lion", what, decay, below=1)
 
     def leaf(g: Any, mu: Any) -> tuple[Any, Any]:
         direction = np.sign(scalar(1 - b1, g) * g + scalar(b1, mu) * mu)

@@ -164,4 +164,5 @@ def fitted(x: Any, shape: tuple[int, ...], dtype: Dtype) -> Any:
 
 def sample(function: Callable[..., Any], name: str, key: Any, *parameters: Any, static: tuple[Any, ...] = ()) -> Any:
     """Record the call of a sampler, or run it: `function(words, *parameters, *static)` on tracers."""
-    return record_call(function, (single_key(key, name), *parameters), static)
+    out = record_call(function, (single_key(key, name), *parameters), static)
+    return out if type(out) is not np.ndarray or out.ndim else out[()]

@@ -114,7 +114,7 @@ def choice(
         shape: the shape of what is chosen; it takes the place of the axis.
         replace: whether an element may be chosen more than once.
         p: the probabilities of the elements, one vector; equal if not given. Without replacement at least as many as
-            are chosen must not be zero.
+            are chosen must not be zero. They need not add up to 1.
         axis: the axis of `a` along which is chosen.
         mode: that of `gumbel`, for choosing without replacement by probabilities.
 
@@ -140,9 +140,21 @@ def choice(
             raise ValueError(
                 f"random.choice: p must have a probability for each of {size} elements, got {aval_of(p).strong}"
             )
+        _check_probabilities(p, 0 if replace else prod(wanted))
         operands.append(p)
     static = (bool(operands and aval.ndim), p is not None, wanted, bool(replace), axis, size, mode)
     return sample(_choice, "choice", key, *operands, static=static)
+
+
+def _check_probabilities(p: Any, draws: int) -> None:
+    """Of probabilities that have values: that they are some, and that there are elements to choose for each draw."""
+    if not isinstance(p, (np.ndarray, np.generic)):
+        return
+    if not np.all(np.greater_equal(p, 0) & np.isfinite(p)):
+        raise ValueError(f"random.choice: p must have probabilities, which are not negative and finite, got {p!r:.80}")
+    possible = np.count_nonzero(p)
+    if p.size and possible < max(draws, 1):
+        raise ValueError(f"random.choice: {max(draws, 1)} to be chosen, but p is above 0 for {possible} elements only")
 
 
 def _choice(words: Any, *rest: Any) -> Any:

@@ -129,17 +129,19 @@ Keys = Any
 """A `KeyArray`, or an array of uint32 whose last axis has length 2."""
 
 
-def key(seed: Any, *, impl: str | None = None) -> KeyArray:
+def key(seed: Any, *, impl: str | None = None, dtype: str | None = None) -> KeyArray:
     """A key from a seed.
 
     Args:
         seed: an integer, which may be a tracer. Of a number beyond 32 bits the lower 32 count, as in JAX by default.
         impl: None or "threefry2x32", the only generator.
+        dtype: the same, under JAX's newer name.
 
     >>> import functrans as ft
     >>> ft.random.uniform(ft.random.key(7))
     np.float64(0.8441069450823528)
     """
+    _check_impl(dtype)
     return KeyArray(PRNGKey(seed, impl=impl))
 
 
@@ -166,7 +168,7 @@ def _seeded(seed: Any) -> Any:
 
 def _check_impl(impl: str | None) -> None:
     if impl not in _IMPLEMENTATIONS:
-        raise ValueError(f"the generator is threefry2x32, the only one there is; got impl={impl!r}")
+        raise ValueError(f"the generator is threefry2x32, the only one there is; got {impl!r}")
 
 
 def words_of(keys: Keys) -> Any:
@@ -268,9 +270,10 @@ def key_data(keys: Keys) -> Any:
     return words_of(keys)
 
 
-def wrap_key_data(key_bits_array: Any, *, impl: str | None = None) -> KeyArray:
+def wrap_key_data(key_bits_array: Any, *, impl: str | None = None, dtype: str | None = None) -> KeyArray:
     """Keys from their words, the inverse of `key_data`."""
     _check_impl(impl)
+    _check_impl(dtype)
     return KeyArray(words_of(key_bits_array))
 
 

@@ -167,3 +167,13 @@ def test_sums_of_larger_arrays(axes: tuple[int, ...], layout: str) -> None:
     x = relaid(np.random.default_rng(0).normal(size=(40, 30, 20)).astype(np.float32), layout)
     program = ft.make_jaxpr(lambda x: (ft.lax.reduce_sum(x, axes), ft.lax.reduce_sum(ft.lax.sin(x), axes)))(x).jaxpr
     check_program(program, [x])
+
+
+@pytest.mark.parametrize("name", ["less", "less_equal", "greater", "greater_equal", "equal", "not_equal"])
+def test_comparisons_of_booleans_that_are_done_with(name: str) -> None:
+    """Their result may take the memory of an operand, and there is no `a <== b`; `a <= b` would do nothing."""
+    compare = getattr(np, name)
+    x, y = np.array([0.5, 1.0, 2.0, -1.0]), np.array([1.0, 0.5, 3.0, -2.0])
+    f = lambda x, y: compare(np.isfinite(x) & (x > 1), (y > 1) & (x < 2))
+    jaxpr = finalize(ft.make_jaxpr(f)(x, y).jaxpr)
+    check_program(jaxpr, [x, y])

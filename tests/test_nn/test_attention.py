@@ -112,3 +112,13 @@ def test_bad_arguments():
         attention(Q[0, 0], KEY, V)
     with pytest.raises(ValueError, match="implementation must be None or 'xla'"):
         attention(Q, KEY, V, implementation="cudnn")
+
+
+def test_no_values_to_see_give_zeros():
+    q, nothing = np.ones((2, 4, 2, 3)), np.ones((2, 0, 2, 3))
+    for options in ({}, {"is_causal": True}, {"bias": np.zeros((1, 1, 4, 0))}):
+        out, residual = nn.dot_product_attention(q, nothing, nothing, return_residual=True, **options)
+        np.testing.assert_array_equal(out, np.zeros_like(q))
+        np.testing.assert_array_equal(residual, np.full((2, 4, 2), -np.inf))
+        loss = lambda q, options=options: np.sum(nn.dot_product_attention(q, nothing, nothing, **options))
+        np.testing.assert_array_equal(ft.grad(loss)(q), 0)

@@ -79,3 +79,9 @@ def test_bad_arguments():
         initializers.normal()(KEY, 3)
     with pytest.raises(ValueError, match="the 3 input features are more than the 2 output features"):
         initializers.delta_orthogonal()(KEY, (3, 3, 2))
+
+
+@pytest.mark.parametrize("scale", [-1.0, np.nan, np.inf])
+def test_variance_scaling_needs_a_scale(scale):
+    with pytest.raises(ValueError, match="scale must be a number that is not negative, got"):
+        initializers.variance_scaling(scale, "fan_in", "normal")

@@ -163,3 +163,17 @@ def test_integer_labels_do_not_widen():
     assert nn.cosine_similarity(np.zeros(2), np.ones(2), epsilon=1e-6) == 0
     slope = ft.grad(lambda x: nn.cosine_similarity(x, np.ones(2), epsilon=0.1))(np.zeros(2))
     np.testing.assert_allclose(slope, [10 / np.sqrt(2)] * 2)
+
+
+def test_no_classes():
+    logits = np.zeros((2, 0))
+    np.testing.assert_array_equal(nn.softmax_cross_entropy(logits, logits), [0, 0])
+    assert ft.grad(lambda z: np.sum(nn.softmax_cross_entropy(z, logits)))(logits).shape == (2, 0)
+    with pytest.raises(ValueError, match=r"there are labels, int64\[2\], but no classes along axis 1"):
+        nn.softmax_cross_entropy_with_integer_labels(logits, np.array([0, 1]))
+
+
+@pytest.mark.parametrize("delta", [0, -1.0, np.nan, np.array([1.0, 0.0])])
+def test_huber_loss_needs_a_positive_delta(delta):
+    with pytest.raises(ValueError, match="huber_loss: delta must be positive, got"):
+        nn.huber_loss(np.ones(2), delta=delta)

@@ -89,3 +89,11 @@ def test_bad_arguments():
         nn.min_pool(X, 2, padding=((1, 1),))
     with pytest.raises(ValueError, match="'VALID', 'SAME'"):
         nn.min_pool(X, 2, padding="FULL")
+
+
+@pytest.mark.parametrize(
+    ("window", "strides", "what"), [("a", None, "window_shape"), (2.5, None, "window_shape"), (2, "x", "strides")]
+)
+def test_sizes_that_are_no_ints(window, strides, what):
+    with pytest.raises(ValueError, match=f"max_pool: {what} must be a positive int for each of the 2 spatial axes"):
+        nn.max_pool(X, window, strides)

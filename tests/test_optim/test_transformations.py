@@ -300,7 +300,7 @@ W = {"w": np.ones((3, 2))}
         (lambda: optim.lookahead(optim.sgd(0.1), 2, 0.5).init(W), TypeError, "must be LookaheadParams, got dict"),
         (lambda: optim.lookahead(optim.sgd(0.1), 0, 0.5), ValueError, "positive int"),
         (lambda: optim.apply_every(0), ValueError, "positive int, got 0"),
-        (lambda: optim.MultiSteps(optim.sgd(0.1), 0), ValueError, "positive, got 0"),
+        (lambda: optim.MultiSteps(optim.sgd(0.1), 0), ValueError, "positive int or a function, got 0"),
         (lambda: optim.scale_by_schedule(0.1), TypeError, "needs a function of the step, got 0.1"),
         (lambda: optim.named_chain(("a", optim.clip(1)), ("a", optim.clip(1))), ValueError, "each name once"),
         (
@@ -325,3 +325,50 @@ def test_incremental_update():
 def test_stateless():
     double = optim.stateless(lambda updates, params: ft.tree.map(lambda u: 2 * u, updates))
     assert double.update([3.0], double.init(None)) == ([6.0], optim.EmptyState())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: optim.adam(0.1, b1=1.5),
+        lambda: optim.adam(0.1, b2=1.0),
+        lambda: optim.lion(0.1, b1=-0.1),
+        lambda: optim.rmsprop(0.1, decay=1.0),
+        lambda: optim.adadelta(rho=np.nan),
+        lambda: optim.sgd(0.1, momentum=-0.9),
+        lambda: optim.ema(1.5),
+        lambda: optim.params_ema(-1.0),
+        lambda: optim.clip(-0.5),
+        lambda: optim.clip_by_global_norm(-1.0),
+        lambda: optim.clip_by_block_rms(np.nan),
+        lambda: optim.adaptive_grad_clip(-0.1),
+    ],
+)
+def test_hyperparameters_that_make_no_sense(make):
+    with pytest.raises(ValueError, match="must not be negative"):
+        make()
+
+
+def test_sums_of_multi_steps_in_another_dtype():
+    optimizer = optim.MultiSteps(optim.sgd(1.0), 2, accumulator_dtype=np.float64)
+    params = {"w": np.zeros(2, np.float16)}
+    state = optimizer.init(params)
+    for grad, expected in ((1.0, 0.0), (1.0 + 2**-9, -(1.0 + 2**-10))):
+        updates, state = optimizer.update({"w": np.full(2, grad, np.float16)}, state, params)
+        assert updates["w"].dtype == np.float16
+        np.testing.assert_array_equal(updates["w"], np.full(2, expected, np.float16))
+        assert state.acc_grads["w"].dtype == np.float64
+    with pytest.raises(ValueError, match="must be a positive int or a function"):
+        optim.MultiSteps(optim.sgd(1.0), 2.5)
+
+
+@pytest.mark.parametrize("make", [optim.sgd, optim.adam, lambda rate: optim.sgd(rate, momentum=0.9), optim.lion])
+def test_complex_gradients_of_real_parameters(make):
+    optimizer, params = make(0.1), {"w": np.ones(2)}
+
+    def step():
+        updates, _ = optimizer.update({"w": np.ones(2) * 1j}, optimizer.init(params), params)
+        return optim.apply_updates(params, updates)
+
+    with pytest.raises(TypeError, match=r"complex updates, complex128\[2\], of what is real, float64\[2\]"):
+        step()

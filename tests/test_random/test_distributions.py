@@ -5,7 +5,7 @@ without SciPy.
 """
 
 from collections.abc import Callable
-from math import erf, lgamma, pi, sqrt
+from math import erf, exp, gamma, lgamma, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -129,10 +129,87 @@ def test_continuous(name: str, dtype: str) -> None:
     assert statistic(numbers, cdf) < LIMIT
 
 
+def _density(x: float) -> float:
+    return exp(-(x**2) / 2) / sqrt(2 * pi)
+
+
+def _slope(f: Callable[[float], float], x: float) -> float:
+    return (f(x + 1e-4) - f(x - 1e-4)) / 2e-4
+
+
+_MASS = float(normal_cdf(np.array(2.0)) - normal_cdf(np.array(-1.0)))
+_TRUNCATED = (_density(-1) - _density(2)) / _MASS
+
+MEAN_AND_VARIANCE: dict[str, tuple[float | None, float | None]] = {
+    "uniform": (1.0, 4 / 3),
+    "normal": (0.0, 1.0),
+    "exponential": (1.0, 1.0),
+    "gumbel": (np.euler_gamma, pi**2 / 6),
+    "gumbel high": (np.euler_gamma, pi**2 / 6),
+    "gumbel highest": (np.euler_gamma, pi**2 / 6),
+    "laplace": (0.0, 2.0),
+    "logistic": (0.0, pi**2 / 3),
+    "cauchy": (None, None),  # it has none
+    "maxwell": (2 * sqrt(2 / pi), 3 - 8 / pi),
+    "truncated_normal": (_TRUNCATED, 1 - (_density(-1) + 2 * _density(2)) / _MASS - _TRUNCATED**2),
+    "lognormal": (exp(1 / 8), exp(1 / 4) * (exp(1 / 4) - 1)),
+    "pareto": (1.5, None),  # the squares have no variance
+    "rayleigh": (sqrt(2 * pi), 8 - 2 * pi),
+    "weibull_min": (2 * gamma(5 / 3), 4 * (gamma(7 / 3) - gamma(5 / 3) ** 2)),
+    "wald": (2.0, 8.0),
+    "triangular": (4 / 3, 7 / 18),
+    "double_sided_maxwell": (1.0, 12.0),
+    "gamma": (3.0, 3.0),
+    "gamma large": (1e3, 1e3),
+    "loggamma": (_slope(lgamma, 0.2), _slope(lambda x: _slope(lgamma, x), 0.2)),
+    "beta": (0.4, 0.04),
+    "dirichlet": (1 / 3, 2 / 63),
+    "chisquare": (5.0, 10.0),
+    "f": (9 / 7, None),
+    "t": (0.0, 5 / 3),
+    "generalized_normal": (0.0, 1 / gamma(1 / 3)),
+    "radius of ball": (0.75, 0.0375),
+    "angle of orthogonal": (0.0, pi**2 / 3),
+    "multivariate_normal": (1.0, 4.0),
+}
+
+
+def errors_of_moments(numbers: Array, mean: float | None, variance: float | None) -> list[float]:
+    """The errors of the mean and of the variance, in their standard deviations."""
+    x = np.asarray(numbers, np.float64).ravel()
+    errors = []
+    if mean is not None:
+        errors.append((x.mean() - mean) / (x.std() / sqrt(x.size)))
+    if variance is not None:
+        squares = (x - mean) ** 2
+        errors.append((squares.mean() - variance) / (squares.std() / sqrt(x.size)))
+    return errors
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_mean_and_variance(name: str, dtype: str) -> None:
+    numbers = CONTINUOUS[name][0](KEY, (N,), dtype)
+    errors = errors_of_moments(numbers, *MEAN_AND_VARIANCE[name])
+    assert np.all(np.abs(errors) < 4)
+
+
+def test_every_sampler_is_tested() -> None:
+    no_samplers = {
+        "KeyArray", "PRNGKey", "clone", "fold_in", "key", "key_data", "key_impl", "random_gamma_p", "split",
+        "wrap_key_data",
+    }  # fmt: skip
+    tested = {word for name in (*CONTINUOUS, *DISCRETE) for word in name.split()}
+    assert set(ft.random.__all__) - no_samplers - tested == set()
+    assert CONTINUOUS.keys() == MEAN_AND_VARIANCE.keys()
+
+
 def test_the_test_finds_what_is_wrong() -> None:
     numbers = ft.random.normal(KEY, (N,))
     assert statistic(1.05 * numbers, normal_cdf) > LIMIT
     assert statistic(numbers + 0.03, normal_cdf) > LIMIT
+    assert np.abs(errors_of_moments(1.05 * numbers, 0.0, 1.0)).max() > 4
+    assert np.abs(errors_of_moments(numbers + 0.03, 0.0, 1.0)).max() > 4
 
 
 def poisson_pmf(lam: float, k: Array) -> Array:
@@ -146,6 +223,12 @@ def binomial_pmf(n: int, p: float, k: Array) -> Array:
 
 def lattice(pmf: Callable[[Array], Array], size: int) -> Array:
     return pmf(np.arange(size))
+
+
+def orders(permutations: Array) -> Array:
+    """The number of each permutation of 0 to 3, among the 24 in lexicographic order."""
+    a, b, c, _ = np.moveaxis(permutations, -1, 0)
+    return 6 * a + 2 * (b - (b > a)) + (c - (c > a) - (c > b))
 
 
 WEIGHTS = np.array([0.1, 0.2, 0.0, 0.7])
@@ -174,6 +257,14 @@ DISCRETE: dict[str, tuple[Callable[..., Any], Array]] = {
     "first of permutation": (
         lambda k, s: ft.random.permutation(k, np.tile(np.arange(5), (*s, 1)), 1, independent=True)[:, 0],
         np.full(5, 0.2),
+    ),
+    "permutation": (
+        lambda k, s: orders(ft.vmap(lambda k: ft.random.permutation(k, 4))(ft.random.split(k, s))),
+        np.full(24, 1 / 24),
+    ),
+    "shuffle": (
+        lambda k, s: orders(ft.vmap(lambda k: ft.random.shuffle(k, np.arange(4)))(ft.random.split(k, s))),
+        np.full(24, 1 / 24),
     ),
     "first without replacement": (
         lambda k, s: ft.vmap(lambda k: ft.random.choice(k, 4, (2,), False, WEIGHTS))(ft.random.split(k, s))[:, 0],
@@ -205,6 +296,23 @@ def test_discrete(name: str) -> None:
     chi_square = float(np.sum((observed[used] - wanted[used]) ** 2 / wanted[used]))
     degrees = used.sum() - 1
     assert chi_square < degrees + 4 * sqrt(2 * degrees)
+    mean = float(probabilities @ np.arange(len(probabilities)))
+    variance = float(probabilities @ (np.arange(len(probabilities)) - mean) ** 2)
+    if variance != 0.25:  # two values that are as likely: each square is the variance
+        assert np.all(np.abs(errors_of_moments(numbers, mean, variance)) < 4)
+
+
+@pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])
+def test_under_jit_and_vmap(name: str) -> None:
+    if name in CONTINUOUS:
+        draw = lambda key: CONTINUOUS[name][0](key, (7,), "float64")
+    else:
+        draw = lambda key: DISCRETE[name][0](key, (7,))
+    keys = ft.random.split(KEY, 3)
+    each = np.stack([draw(key) for key in keys])
+    np.testing.assert_allclose(ft.jit(draw)(keys[0]), each[0], rtol=1e-13)
+    np.testing.assert_allclose(ft.vmap(draw)(keys), each, rtol=1e-13)
+    np.testing.assert_allclose(ft.jit(ft.vmap(draw))(keys), each, rtol=1e-13)
 
 
 def test_moments() -> None:

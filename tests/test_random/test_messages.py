@@ -130,3 +130,19 @@ def test_messages(row: tuple[Callable[[], Any], type[Exception], str]) -> None:
         call()
     inside = [entry for entry in caught.traceback if f"{ft.__path__[0]}" in str(entry.path)]
     assert len(inside) <= 1  # the one that raises
+
+
+@pytest.mark.parametrize(
+    ("p", "replace", "message"),
+    [
+        ([0.5, 0.6, -0.1], True, "not negative and finite"),
+        ([1.0, np.nan, 0.0], True, "not negative and finite"),
+        ([np.inf, 1.0, 1.0], True, "not negative and finite"),
+        ([0.0, 0.0, 0.0], True, "1 to be chosen, but p is above 0 for 0 elements"),
+        ([1.0, 0.0, 0.0], False, "2 to be chosen, but p is above 0 for 1 elements"),
+    ],
+)
+def test_probabilities_that_are_none(p: list[float], replace: bool, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ft.random.choice(ft.random.key(0), 3, (2,), replace, np.array(p))
+    assert ft.random.choice(ft.random.key(0), 3, (0,), True, np.array([1.0, 0.0, 0.0])).shape == (0,)

@@ -59,6 +59,7 @@ def test_parameters_broadcast(name: str) -> None:
     parameters = PARAMETRIC[name]
     draw = sampler(name)
     assert np.shape(draw(KEY, *parameters)) == ()
+    assert isinstance(draw(KEY, *parameters), np.generic)
     assert draw(KEY, *parameters, shape=(2, 3)).shape == (2, 3)
     assert draw(KEY, *parameters, shape=(0, 3)).shape == (0, 3)
     rows = [np.full((2, 1), parameters[0]), *[np.full(3, p) for p in parameters[1:]]]

@@ -39,6 +39,9 @@ _INFIX: dict[Any, str] = {
 """The ufuncs that are operators of arrays. On scalars they are so only for floats, whose bits are the same; with
 integers NumPy would warn of an overflow."""
 
+_COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
+"""The operators that have no augmented assignment."""
+
 _COMMUTATIVE = (np.add, np.multiply)
 
 _INDENT = "    "
@@ -200,7 +203,7 @@ class _Walk:
             operands[place].buffer.live = 0  # type: ignore[union-attr]
             if place == 1 and ufunc in _COMMUTATIVE and _is_number(eqn.inputs[0]):
                 place, texts = 0, texts[::-1]
-            if infix and place == 0:
+            if infix and place == 0 and infix not in _COMPARISONS:
                 self.writer.line(f"{name} {infix}= {texts[1]}")
             else:
                 self.writer.line(f"{function}({', '.join(texts)}, out={name})")
