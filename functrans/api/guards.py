@@ -95,7 +95,7 @@ def guard_for(
     try:
         writer.arguments(args, kwargs, static)
         writer.results(run, consts, out_tree)
-    except _NotGuardedError:
+    except (_NotGuardedError, RecursionError):
         return None
     namespace = dict(writer.constants)
     exec(_compiled("\n    ".join(["def guard(args, kwargs):", *writer.lines])), namespace)

@@ -28,8 +28,9 @@ from functrans.core.axis_names import axes_are_bound, bound_axes
 from functrans.core.effects import is_effectful, without_unused_effects
 from functrans.core.jaxpr import ClosedJaxpr, Jaxpr, axis_names_in, clear_programs
 from functrans.core.key_reuse import use_keys_of
+from functrans.core.opened import opened
 from functrans.core.params import fingerprint
-from functrans.core.recording import UNKNOWN, staging_open
+from functrans.core.recording import UNKNOWN
 from functrans.core.tracer import Tracer
 from functrans.errors import hide_frames
 from functrans.forking import fork_safe_lock
@@ -43,6 +44,10 @@ PROGRAMS_MAX = 1024
 
 _GUARDS_MAX = 4
 """How many guards a jitted function keeps."""
+
+_LEAVES_PER_CALL = 32
+"""For how many leaves of arguments and results a guard is made, for each call that has gone the long way: to make it
+costs some 20 us a leaf, and saves less than one."""
 
 _lock = fork_safe_lock()
 _jitted: WeakSet[Jitted] = WeakSet()
@@ -190,7 +195,7 @@ class Jitted(Transformed):
         try:
             short_ways = self._short_ways
             state, guards = short_ways
-            if state is config.state and not staging_open() and not axes_are_bound():
+            if state is config.state and not opened.stack and not axes_are_bound():
                 for guard in guards:
                     out = guard(args, kwargs)
                     if out is not MISS:
@@ -260,10 +265,12 @@ class Jitted(Transformed):
         self, before: _Guards, state: object, program: _Program, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """Make a guard for calls like this one, if it seems worth it: at the second, fourth, eighth ... call that comes
-        to its program the long way. So a function that is called in many ways does not make one at each call.
+        to its program the long way, later if there are many leaves. So a function that is called in many ways does not
+        make one at each call.
         """
         program.long_ways = n = program.long_ways + 1
-        if n == 1 or n & (n - 1) or state is None or axes_are_bound():
+        n_leaves = len(program.jaxpr.in_avals) + len(program.jaxpr.outs)
+        if n == 1 or n & (n - 1) or n * _LEAVES_PER_CALL < n_leaves or state is None or axes_are_bound():
             return
         guard = guard_for(args, kwargs, self._static, program.runner(), program.consts, program.out_tree)
         if guard is not None:

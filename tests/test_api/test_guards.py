@@ -38,7 +38,7 @@ class Sizes:
     names: tuple = ("a",)
 
 
-def warm(f, *args, times=3, **kwargs):
+def warm(f, *args, times=8, **kwargs):
     """A function that has seen a call often enough to know the short way."""
     for _ in range(times):
         f(*args, **kwargs)
@@ -361,7 +361,7 @@ class TestSettings:
                     assert [bool(np.isnan(f(0.0))) for _ in range(5)] == [not safe] * 5
             finally:
                 ft.config.nan_safe_gradients = True
-            assert takes_short_way(warm(f, 0.0, times=8), 0.0)
+            assert takes_short_way(warm(f, 0.0), 0.0)
             assert f(0.0) == 0.0
 
     def test_tracers(self):
@@ -561,6 +561,13 @@ def test_a_few_structures_in_turn_all_take_the_short_way():
     assert all([takes_short_way(f, x) for x in structures * 2])
 
 
+def test_many_leaves_need_more_calls():
+    x = [1.0] * 500
+    f = ft.jit(lambda x: sum(x))
+    assert not takes_short_way(warm(f, x, times=8), x)
+    assert takes_short_way(warm(f, x, times=8), x)
+
+
 def test_arguments_that_are_too_many():
     f = warm(ft.jit(lambda x: x[0]), [1.0] * 3000)
     assert not takes_short_way(f, [1.0] * 3000)
@@ -573,7 +580,7 @@ def test_arrays_of_other_libraries_and_structs():
 
     f = warm(ft.jit(lambda x: x + 1), Foreign())
     assert not takes_short_way(f, Foreign())
-    assert takes_short_way(warm(f, X, times=8), X)
+    assert takes_short_way(warm(f, X), X)
     for _ in range(3):
         with pytest.raises(TypeError, match="must have a value"):
             f(ft.ShapeDtypeStruct((3,), "f8"))
