@@ -47,7 +47,8 @@ from functrans.caching import kept
 from functrans.core.aval import aval_of, aval_of_array
 from functrans.core.tracer import Tracer
 from functrans.tree import TreeDef
-from functrans.tree.registry import is_namedtuple, kind_of
+from functrans.tree.registry import NodeKind, is_namedtuple, kind_of
+from functrans.tree.treedef import exact_key
 
 __all__ = ["MISS", "guard_for"]
 
@@ -113,7 +114,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.constants: dict[str, Any] = {"MISS": MISS, "ndarray": np.ndarray}
+        self.constants: dict[str, Any] = {"MISS": MISS, "ndarray": np.ndarray, "exact_key": exact_key}
         self.inputs: list[str] = []
         """For each input of the program the expression of its value."""
         self._names: dict[int, str] = {}
@@ -182,7 +183,9 @@ class _Writer:
                 raise _NotGuardedError
             self.fail_if(f"type({name}) is not {self.constant(kind)}")
             self.inputs.append(name)
-        elif kind is not Tracer and kind_of(kind) is None and value_of_leaf(value)[0] is None:
+        elif (known := kind_of(kind)) is not None:
+            self.node(name, value, known)
+        elif kind is not Tracer and value_of_leaf(value)[0] is None:
             self.static(name, value)
         else:
             raise _NotGuardedError
@@ -201,6 +204,20 @@ class _Writer:
         self.fail_if(f"type({name}) is not {self.constant(type(value))} or len({name}) != {len(value)}")
         for part, member in zip(self.unpack(len(value), name), value, strict=True):
             check(part, member)
+
+    def node(self, name: str, value: Any, kind: NodeKind) -> None:
+        """Check an instance of a class that is registered as a pytree, and its children."""
+        children, data = kind.flatten(value)
+        children = tuple(children)
+        key, found = f"d{name}", f"c{name}"
+        self.fail_if(f"type({name}) is not {self.constant(type(value))}")
+        self.lines.append(f"{found}, {key} = {self.constant(kind.flatten)}({name})")
+        self.lines.append(f"{found} = tuple({found})")
+        self.constant(data)  # what a key has of it may be its id, which is its own as long as it is kept
+        expected = self.constant(exact_key(data))
+        self.fail_if(f"exact_key({key}) != {expected} or len({found}) != {len(children)}")
+        for part, child in zip(self.unpack(len(children), found), children, strict=True):
+            self.tree(part, child)
 
     def items(self, name: str, value: dict[Any, Any]) -> list[tuple[Any, str]]:
         """Check the keys of a dict, whose length is right; the sorted keys, each with the name of what it has."""

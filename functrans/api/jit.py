@@ -26,7 +26,7 @@ from functrans.config import config
 from functrans.control.jit import bind_jit
 from functrans.core.axis_names import axes_are_bound, bound_axes
 from functrans.core.effects import is_effectful, without_unused_effects
-from functrans.core.jaxpr import ClosedJaxpr, Jaxpr, axis_names_in, clear_programs
+from functrans.core.jaxpr import ClosedJaxpr, Jaxpr, clear_programs
 from functrans.core.key_reuse import use_keys_of
 from functrans.core.opened import opened
 from functrans.core.params import fingerprint
@@ -138,8 +138,8 @@ class _Program:
         self.out_tree = out_tree
         self.donation = donation
         self.reusable = reusable
-        self.is_guardable = reusable and not is_effectful(jaxpr) and not axis_names_in(jaxpr)
-        """Whether it is simply run, wherever its inputs are arrays and no recording takes all."""
+        self.is_guardable = not is_effectful(jaxpr)
+        """Whether it is simply run wherever its inputs are arrays and no recording takes all."""
         self.long_ways = 0
         """How many calls have come to it the long way."""
 

@@ -221,14 +221,14 @@ def _text(node: TreeDef) -> str:
 # Flattening: from a tree to its leaves and its shape.
 
 
-def _exact(data: Any) -> tuple[Any, ...]:
+def exact_key(data: Any) -> tuple[Any, ...]:
     """A key equal to those of the same values of the same types: 1 is not True, 0.0 is not -0.0.
 
     What is no plain value is compared by identity; the treedef in the table keeps it alive.
     """
     kind = type(data)
     if kind is tuple:
-        return (tuple, *[_exact(item) for item in data])
+        return (tuple, *[exact_key(item) for item in data])
     if kind in (str, int, bool, bytes, type, type(None)):
         return kind, data
     if kind is float:
@@ -241,7 +241,7 @@ def _shape(
 ) -> Shape:
     """The shape of a tree: None for a leaf, else a tuple of the node's type, data and children's shapes.
 
-    Appends to `leaves` the leaves, and to `data` what the shape has the `_exact` key of. Types in `plain` are
+    Appends to `leaves` the leaves, and to `data` what the shape has the `exact_key` of. Types in `plain` are
     leaves without further question, which spares most of the calls.
     """
     if is_leaf is not None and is_leaf(tree):
@@ -259,7 +259,7 @@ def _shape(
         return None
     else:
         children, node_data = kind.flatten(tree)
-        shape = [node_type, _exact(node_data)]
+        shape = [node_type, exact_key(node_data)]
         data.append(node_data)
     for child in children:
         if type(child) in plain:
@@ -287,7 +287,7 @@ def _dict_shape(
         if type(key) is str:
             shape.append(key)
         else:
-            shape.append(_exact(key))
+            shape.append(exact_key(key))
             data.append(key)
         child = tree[key]
         if type(child) in plain:

@@ -6,7 +6,7 @@ import inspect
 import threading
 import traceback
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,14 @@ from functrans.api.jit import Jitted
 class Point(NamedTuple):
     x: Any
     y: Any
+
+
+@ft.tree_util.register_dataclass
+@dataclass
+class Layer:
+    weight: Any
+    bias: Any
+    activation: Any = field(metadata={"static": True})
 
 
 class Other(NamedTuple):
@@ -89,6 +97,12 @@ ARGUMENTS = {
     "nested": ([(X, [X, None]), {"x": {"y": {"z": X}}}],),
     "named tuples": (Point(X, Point(1.0, None)), [Other(X, 2)]),
     "static leaves": ({"mode": "fast", "x": X, "f": np.sin, "t": int, "c": Color.RED},),
+    "ordered dict": (collections.OrderedDict(b=X, a=1.0),),
+    "default dict": (collections.defaultdict(list, {"b": X, "a": [X]}),),
+    "deque": (collections.deque([X, 1.0], 3),),
+    "partial": (ft.tree_util.Partial(np.add, X),),
+    "random key": (ft.random.key(0),),
+    "registered classes": ([Layer(X, [1.0], np.tanh), Layer(Layer(1, 2, "relu"), None, ("a", 2))],),
     "many": ({str(i): np.full(i % 3, 1.0) for i in range(100)},),
     "deep": ([[[[[[[[[[[[[[[[[[[[[[X]]]]]]]]]]]]]]]]]]]]]],),
     "of 5 dtypes": tuple([np.ones(2, dtype) for dtype in ("f4", "c8", "i1", "?", "g")]),
@@ -257,6 +271,14 @@ OTHERS = {
     "named tuple": Point(X, X),
     "another named tuple": Other(X, X),
     "ordered dict": collections.OrderedDict(x=X, y=X),
+    "deque": collections.deque([X, X]),
+    "bounded deque": collections.deque([X, X], 2),
+    "default dict": collections.defaultdict(list, x=X, y=X),
+    "layer": Layer(X, X, np.tanh),
+    "another layer": Layer(X, X, np.sin),
+    "a layer of None": Layer(X, None, np.sin),
+    "ordered dict with other keys": collections.OrderedDict(x=X, z=X),
+    "ordered dict in another order": collections.OrderedDict(y=X, x=X),
     "None": None,
     "None in a list": [X, None],
     "string": "abc",
@@ -271,8 +293,9 @@ OTHERS = {
 def described(x):
     """What Python sees of an argument, and its values."""
     keys = [(type(key).__name__, key) for key in x] if isinstance(x, dict) else None
-    code = float(sum(repr((type(x).__name__, keys, x if isinstance(x, str) else "")).encode()))
-    return code, [leaf * 2 for leaf in ft.tree.leaves(x) if not isinstance(leaf, str)]
+    shapes = [np.shape(leaf) for leaf in ft.tree.leaves(x) if not isinstance(leaf, str)]
+    parts = (type(x).__name__, keys, x if isinstance(x, str) else getattr(x, "activation", ""), shapes)
+    return float(sum(repr(parts).encode())), [leaf * 2 for leaf in ft.tree.leaves(x) if not isinstance(leaf, str)]
 
 
 @pytest.mark.parametrize("first", OTHERS.values(), ids=OTHERS)
@@ -344,12 +367,13 @@ class TestSettings:
 
     def test_key_reuse(self):
         f = ft.jit(lambda key: ft.random.uniform(key))
-        warm(f, ft.random.key(0))
-        with ft.debug_key_reuse():
-            key = ft.random.key(0)
-            f(key)
-            with pytest.raises(ft.errors.KeyReuseError):
+        for make in (ft.random.key, ft.random.PRNGKey):
+            assert takes_short_way(warm(f, make(0)), make(0))
+            with ft.debug_key_reuse():
+                key = make(0)
                 f(key)
+                with pytest.raises(ft.errors.KeyReuseError):
+                    f(key)
 
     def test_nan_safe_gradients(self):
         f = ft.jit(ft.grad(lambda x: np.where(x > 0, np.sqrt(x), 0.0)))
@@ -476,6 +500,22 @@ def test_effects_happen_at_each_call():
     assert seen == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
+def test_effects_inside_of_another_function_keep_their_order():
+    seen = []
+    inner = ft.jit(lambda x: ft.debug.callback(seen.append, 2) or x + 1)
+    warm(inner, X)
+
+    def outer(y):
+        ft.debug.callback(seen.append, 1)
+        out = inner(X)
+        ft.debug.callback(seen.append, 3)
+        return y * out.sum()
+
+    del seen[:]
+    ft.grad(outer)(2.0)
+    assert seen == [1, 2, 3]
+
+
 def test_what_captures_a_tracer_or_reads_its_value_has_no_short_way():
     box = {}
     h = ft.jit(lambda y: y * 2.0 if box["x"] > 0 else y * 3.0)
@@ -571,6 +611,11 @@ def test_many_leaves_need_more_calls():
 def test_arguments_that_are_too_many():
     f = warm(ft.jit(lambda x: x[0]), [1.0] * 3000)
     assert not takes_short_way(f, [1.0] * 3000)
+
+
+def test_another_byte_order_has_no_guard():
+    f = warm(ft.jit(lambda x: x + 1), X.astype(">f8"))
+    assert not f._short_ways.guards
 
 
 def test_arrays_of_other_libraries_and_structs():
