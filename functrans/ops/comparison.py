@@ -223,19 +223,21 @@ _FEW = 2048
 
 
 def _chosen_bits(which: Any, on_false: Any, on_true: Any, bits: Any) -> Any:
-    # np.where branches at each element, and processors guess wrong half of the time if there is no pattern (64x1024
-    # float64: 230 us, and 28 with a zero, 60 with any two arrays so).
+    # np.where branches at each element, and processors guess wrong half of the time if there is no pattern (600,000
+    # float32: 2300 us, 110 with a zero so, and 220 with any two arrays). The bits as integers, times 0 or 1.
     if type(which) is not np.ndarray or not which.ndim:
         return np.where(which, on_true, on_false)
     dtype = on_true.dtype
-    keep = np.negative(which.view(np.int8))  # -1 has all bits set
     on_false, on_true = on_false.view(bits), on_true.view(bits)
     if not on_false.ndim and not on_false:
-        return np.bitwise_and(on_true, keep, dtype=bits).view(dtype)
+        return np.multiply(on_true, which).view(dtype)
     if not on_true.ndim and not on_true:
-        np.invert(keep, out=keep)
-        return np.bitwise_and(on_false, keep, dtype=bits).view(dtype)
-    chosen = np.bitwise_and(np.bitwise_xor(on_true, on_false), keep, dtype=bits)
+        return np.multiply(on_false, np.logical_not(which)).view(dtype)
+    chosen = np.bitwise_xor(on_true, on_false)
+    if chosen.shape != which.shape:
+        chosen = np.multiply(chosen, which)
+    else:
+        np.multiply(chosen, which, out=chosen)
     return np.bitwise_xor(chosen, on_false, out=chosen).view(dtype)
 
 

@@ -219,12 +219,16 @@ def _span(members: int, window: int, apart: int, stride: int) -> int:
     return window if members == 1 else (members - 1) * stride + (window - 1) * apart + 1
 
 
-def _windows(padded: Shape, window: Shape, counts: Shape, steps: Shape, apart: Shape, dtype: np.dtype[Any]) -> Any:
-    """A function of a contiguous input that gives all its windows: (batch, counts, window, features)."""
+def _windows(
+    padded: Shape, window: Shape, counts: Shape, steps: Shape, apart: Shape, dtype: np.dtype[Any], places: int = 1
+) -> Any:
+    """A function of a contiguous input that gives all its windows: (batch, counts, window, features), where the
+    features are those of so many places.
+    """
     strides = [dtype.itemsize * prod(padded[d + 1 :]) for d in range(len(padded))]
     moved = [s * stride for s, stride in zip(steps, strides[1:], strict=False)]
     within = [d * stride for d, stride in zip(apart, strides[1:], strict=False)]
-    tail, all_strides = (*counts, *window, padded[-1]), (strides[0], *moved, *within, strides[-1])
+    tail, all_strides = (*counts, *window, places * padded[-1]), (strides[0], *moved, *within, strides[-1])
     return lambda x: np.ndarray((len(x), *tail), dtype, x, 0, all_strides)
 
 
@@ -396,7 +400,7 @@ def _by_inputs(sizes: _Sizes, conv: _Convolution) -> Form:
 def _by_groups(sizes: _Sizes, conv: _Convolution) -> Form:
     groups, batches = conv.feature_group_count, conv.batch_group_count
     inputs, outputs = sizes.kernel[-2], sizes.kernel[-1] // (groups * batches)
-    if groups > 1 and inputs == 1 and outputs == 1:
+    if groups > 1 and inputs == 1 and outputs == 1 and sizes.window:
         return _depthwise(sizes, conv)
     members = sizes.input[0] // batches
     small = _Sizes((members, *sizes.input[1:-1], inputs), (*sizes.kernel[:-1], outputs), sizes.out_spatial, sizes.dtype)
@@ -417,22 +421,27 @@ def _by_groups(sizes: _Sizes, conv: _Convolution) -> Form:
 def _depthwise(sizes: _Sizes, conv: _Convolution) -> Form:
     """Each feature has a kernel of its own: shifted inputs are multiplied by the places of the window, and added."""
     padded, spread = _spreader(sizes.input, conv)
-    view = _windows(padded, sizes.window, sizes.out_spatial, conv.window_strides, conv.rhs_dilation, sizes.dtype)
-    tail = (*sizes.out_spatial, sizes.kernel[-1])
+    *others, last = sizes.out_spatial
+    features, stride = sizes.kernel[-1], conv.window_strides[-1]
+    together = last if stride == 1 else 1  # places that lie together in a row: NumPy is slow where rows are short
+    steps = (*conv.window_strides[:-1], stride * together)
+    counts = (*others, last // together)
+    view = _windows(padded, sizes.window, counts, steps, conv.rhs_dilation, sizes.dtype, together)
+    tail = (*counts, together * features)
     parts = _blocks(sizes.input[0], 4 * prod(tail) * sizes.dtype.itemsize)
     n = len(sizes.window)
-    first, *places = [(slice(None),) * (n + 1) + place for place in np.ndindex(*sizes.window)]
+    places = [(slice(None),) * (n + 1) + place for place in np.ndindex(*sizes.window)]
 
     def run(x: Any, w: Any) -> Any:
-        kernel = w.reshape(*sizes.window, -1)
+        kernel = np.tile(w.reshape(*sizes.window, features), together)
         out = np.empty((sizes.input[0], *tail), sizes.dtype)
         term = np.empty_like(out[parts[0]])
         for part in parts:
             windows, target = view(spread(x[part])), out[part]
-            np.multiply(windows[first], kernel[first[n + 1 :]], target)
-            for place in places:
+            np.multiply(windows[places[0]], kernel[places[0][n + 1 :]], target)
+            for place in places[1:]:
                 target += np.multiply(windows[place], kernel[place[n + 1 :]], term[: len(target)])
-        return out
+        return out.reshape(sizes.input[0], *sizes.out_spatial, features)
 
     return run
 

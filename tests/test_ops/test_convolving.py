@@ -184,6 +184,28 @@ def test_groups(groups):
     np.testing.assert_allclose(depthwise, np.concatenate(alone, -1), rtol=1e-12)
 
 
+@given(data=st.data())
+def test_depthwise(data):
+    drawn = lambda low, high: data.draw(st.integers(low, high))
+    window, features = (drawn(1, 3), drawn(1, 3)), drawn(2, 4)
+    strides, apart = [(drawn(1, 2), drawn(1, 2)) for _ in range(2)]
+    lengths = [(k - 1) * d + 1 + drawn(0, 6) for k, d in zip(window, apart, strict=True)]
+    pads = ((drawn(0, 2), drawn(0, 2)), (drawn(0, 2), drawn(0, 2)))
+    x, w = rng.normal(size=(drawn(1, 3), *lengths, features))[..., ::-1], rng.normal(size=(*window, 1, features))
+    function = lambda x, w: lax.conv_general_dilated(
+        x, w, strides, pads, rhs_dilation=apart, dimension_numbers=LAST, feature_group_count=features
+    )
+    parts = [reference(x[..., [c]], w[..., [c]], strides, pads, apart) for c in range(features)]
+    np.testing.assert_allclose(function(x, w), np.concatenate(parts, -1), rtol=1e-11, atol=1e-12)
+
+
+def test_groups_without_spatial_axes():
+    numbers = lax.ConvDimensionNumbers((0, 1), (0, 1), (0, 1))
+    x, w = rng.normal(size=(3, 4)), rng.normal(size=(4, 1))
+    found = lax.conv_general_dilated(x, w, (), (), dimension_numbers=numbers, feature_group_count=4)
+    np.testing.assert_allclose(found, x * w[:, 0], rtol=1e-12)
+
+
 def test_transformations():
     function = lambda x, w: lax.conv_general_dilated(x, w, (2, 1), "SAME", dimension_numbers=LAST)
     xs, ws = rng.normal(size=(3, *X.shape)), rng.normal(size=(3, *W.shape))
