@@ -6,6 +6,7 @@ Leaves that are not arrays or numbers (strings, functions, ...) are static: the 
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from functrans.core.aval import Aval, aval_of, aval_of_array
 from functrans.core.axis_names import bind_axes
 from functrans.core.jaxpr import Fresh, Jaxpr
 from functrans.core.opened import opened
-from functrans.core.predictions import prediction_for, remember
+from functrans.core.predictions import Prediction, prediction_for, remember
 from functrans.core.recording import UNKNOWN, Recording
 from functrans.core.tracer import Tracer
 from functrans.errors import (
@@ -77,7 +78,7 @@ class Arguments(NamedTuple):
     def rebuild(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """args and kwargs with other values in the place of the inputs."""
         if self.places is None:
-            return unflatten(self.treedef, inputs)
+            return self.treedef.unflatten(inputs)
         leaves = list(self.leaves)
         for place, x in zip(self.places, inputs, strict=True):
             leaves[place] = x
@@ -282,6 +283,10 @@ def _called(arguments: Arguments, recording: Recording) -> Any:
         raise
 
 
+def _nothing() -> None:
+    return None
+
+
 class Again:
     """Calls like one before, of which only the values of the inputs differ, recorded as `record` does it.
 
@@ -290,7 +295,7 @@ class Again:
         differentiated: see `Recording`.
     """
 
-    __slots__ = ("_arguments", "_avals", "_code", "_differentiated", "_name", "_place")
+    __slots__ = ("_arguments", "_avals", "_code", "_differentiated", "_name", "_place", "_predicted", "_scopes")
 
     def __init__(self, arguments: Arguments, differentiated: tuple[int, ...]) -> None:
         inputs = range(len(arguments.leaves)) if arguments.places is None else arguments.places
@@ -303,14 +308,19 @@ class Again:
         self._name = name_of(arguments.fun)
         self._code = code_id(arguments.fun)
         self._place = id(arguments.treedef)
+        self._scopes: tuple[str, ...] = ()
+        self._predicted: Callable[[], Prediction | None] = _nothing
+        """What was predicted last, in these scopes, as long as it is kept."""
 
     def record(
         self, values: Sequence[Any], outputs: Callable[[Any], tuple[list[Any], Any]]
     ) -> tuple[Jaxpr | Fresh, list[Any]]:
         """The program, and the values of its inputs."""
-        arguments = self._arguments
-        key = self._place, self._avals, False, opened.scopes
-        prediction = prediction_for(self._code, key)
+        arguments, scopes = self._arguments, opened.scopes
+        prediction = self._predicted()
+        if prediction is None or scopes != self._scopes:
+            prediction = prediction_for(self._code, (self._place, self._avals, False, scopes))
+            self._predicted, self._scopes = _nothing if prediction is None else weakref.ref(prediction), scopes
         recording = Recording(
             self._name,
             self._avals,
@@ -323,7 +333,9 @@ class Again:
         with recording:
             program, known = recording.close_fresh(outputs(_called(arguments, recording))[0])
         if type(program) is Jaxpr and (prediction is None or program is not prediction.program):
+            key = self._place, self._avals, False, scopes
             remember(self._code, key, program, recording.requests, recording.sources)
+            self._predicted = _nothing
         return program, known
 
 

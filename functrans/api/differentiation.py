@@ -15,9 +15,13 @@ from functrans.api.transformed import Transformed
 from functrans.caching import kept
 from functrans.config import config
 from functrans.core.aval import aval_of
+from functrans.core.effects import is_effectful
+from functrans.core.jaxpr import Jaxpr, axis_names_in
+from functrans.core.recording import staging_open
 from functrans.core.tracer import Tracer
 from functrans.dtypes import float0
 from functrans.errors import hide_frames
+from functrans.transforms.reverse import gradient
 from functrans.tree import TreeDef, flatten, treedef_tuple, unflatten
 from functrans.tree.treedef import LEAF
 
@@ -147,10 +151,23 @@ class ValueAndGrad(Transformed):
         if n == 1 or n & (n - 1) or state is None or self.has_aux or chosen.leaves != wrt:
             return
         again = Again(arguments, wrt)
+        n_inputs, with_value = len(arguments.avals), self.with_value
+        key = "direct gradient", wrt, with_value
 
         def run(*values: Any) -> Sequence[Any]:
             program, known = again.record(values, self._outputs)
-            return run_gradient(program, wrt, self.with_value, known)
+            if type(program) is Jaxpr:
+                direct = program.memo.get(key)
+                if direct is None:
+                    direct = _direct_gradient(program, key, wrt, with_value)
+                if (
+                    direct is not None
+                    and config.state is state
+                    and not staging_open()
+                    and (len(known) == n_inputs or Tracer not in map(type, known))
+                ):
+                    return direct(*known)
+            return run_gradient(program, wrt, with_value, known)
 
         out_tree = treedef_tuple([LEAF, chosen.treedef]) if self.with_value else chosen.treedef
         guard = guard_for(args, kwargs, _NOTHING_STATIC, run, (), out_tree)
@@ -182,6 +199,8 @@ class ValueAndGrad(Transformed):
         return [self._scalar(out[0]), *leaves], rebuild
 
     def _scalar(self, out: Any) -> Any:
+        if type(out) is Tracer and not out.aval.shape and out.aval.dtype.kind == ("c" if self.holomorphic else "f"):
+            return out
         name = name_of(self.fun)
         try:
             aval = aval_of(out)
@@ -221,6 +240,20 @@ class ValueAndGrad(Transformed):
         if self.allow_int:
             return tuple([i for i in inputs if arguments.avals[i].inexact])
         return inputs
+
+
+def _direct_gradient(
+    jaxpr: Jaxpr, key: tuple[Any, ...], wrt: tuple[int, ...], with_value: bool
+) -> Callable[..., Sequence[Any]] | None:
+    """The function of arrays that `run_gradient` comes to in the end; None if it has not been generated yet, or if it
+    is not all that is to be done.
+    """
+    program = gradient(jaxpr, wrt, with_value)
+    found: Callable[..., Sequence[Any]] | None = program.memo.get("compiled")
+    if found is None or is_effectful(program) or axis_names_in(program):
+        return None
+    jaxpr.memo[key] = found
+    return found
 
 
 class Grad(ValueAndGrad):

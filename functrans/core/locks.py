@@ -30,15 +30,14 @@ def lock(arrays: Sequence[Any], locked: list[Array]) -> list[int]:
     """
     writeable = []
     for number, array in enumerate(arrays):
-        if type(array) is not np.ndarray:
-            continue
-        if array.base is not None and not _is_plain_view(array):
+        if type(array) is np.ndarray:
+            if array.base is None or _is_plain_view(array):
+                if array.flags.writeable:
+                    array.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
+                    locked.append(array)
             # What np.broadcast_arrays gives, with strides of zero, warns when its flags are read.
-            if 0 in array.strides or array.flags.writeable:
+            elif 0 in array.strides or array.flags.writeable:
                 writeable.append(number)
-        elif array.flags.writeable:
-            array.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
-            locked.append(array)
     if locked:
         _open[id(locked)] = locked
     return writeable

@@ -13,7 +13,7 @@ A prediction is kept on its program and let go with it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from functrans.caching import register_table
@@ -56,10 +56,12 @@ class Prediction:
         sources: where. An equal program of another function has other lines.
     """
 
-    __slots__ = ("_steps", "program", "requests", "sources", "starts")
+    __slots__ = ("__weakref__", "_steps", "avals", "outs", "program", "requests", "sources", "starts")
 
     def __init__(self, program: Jaxpr, requests: list[Request], sources: list[Source]) -> None:
         self.program = program
+        self.outs = program.outs
+        self.avals = list(program.in_avals)
         self.requests = requests
         self.sources = sources
         self._steps: tuple[Step, ...] | None = None
@@ -221,13 +223,10 @@ class Writing:
             if source is not None and source[2] != scopes:
                 self.depart()
 
-    def came_true(self, avals: Sequence[Aval], outs: tuple[Atom, ...]) -> bool:
-        """Whether the program with these inputs and outputs is the one that was predicted."""
-        if self.prediction is None or not self.direct:
-            return False
-        program = self.prediction.program
-        index = self.step[6]
-        return index == len(program) and outs == program.outs and tuple(avals) == program.in_avals
+    @property
+    def has_arrived(self) -> bool:
+        """Whether it is at the end of the prediction."""
+        return self.prediction is not None and self.direct and self.step[7] is None
 
     def _write_down(self) -> int:
         """Write down what has been asked for so far; the number of equations."""

