@@ -59,9 +59,13 @@ def spare_residuals(primal: Jaxpr, n_outs: int, linear: Jaxpr, n_tangents: int) 
 def _necessary(residuals: list[Any], free: set[int], sources: dict[int, Equation]) -> set[int]:
     """The residuals that cannot be had cheaply from the free atoms and from each other."""
     kept = set(residuals)
+    given = free | kept
     for atom in sorted(kept, reverse=True):
-        if _is_cheap(atom, free | (kept - {atom}), sources):
+        given.remove(atom)
+        if _is_cheap(atom, given, sources):
             kept.remove(atom)
+        else:
+            given.add(atom)
     return kept
 
 
@@ -72,10 +76,12 @@ def _with_common_origins(kept: set[int], free: set[int], sources: dict[int, Equa
         origins = _origins(atom, free, sources)
         if len(origins) == 1:
             groups.setdefault(min(origins), []).append(atom)
+    left = set(kept)
     for origin, members in groups.items():
-        if origin in kept or _bytes(primal, [origin]) < _bytes(primal, members):
-            kept = (kept - set(members)) | {origin}
-    return kept
+        if origin in left or _bytes(primal, [origin]) < _bytes(primal, members):
+            left.difference_update(members)
+            left.add(origin)
+    return left
 
 
 def _bytes(primal: Jaxpr, atoms: list[int]) -> int:
@@ -145,9 +151,13 @@ def _close(primal: Jaxpr, outs: tuple[Any, ...], read: list[int]) -> tuple[Jaxpr
     for eqn in primal.eqns:
         builder.add(eqn.operation, eqn.inputs, eqn.source)
     results = list(outs)
+    numbers: dict[Any, int] = {}
+    for number, atom in enumerate(outs):
+        numbers.setdefault(atom, number)
     places = []
     for atom in read:
-        if atom >= 0 and atom not in results:
+        if atom >= 0 and atom not in numbers:
+            numbers[atom] = len(results)
             results.append(atom)
-        places.append(atom if atom < 0 else results.index(atom))
+        places.append(atom if atom < 0 else numbers[atom])
     return builder.build(results), tuple(places)
