@@ -244,34 +244,64 @@ class Jaxpr:
 
     __slots__ = (
         "__weakref__",
+        "_avals",
+        "_eqns",
         "_hash",
         "_key",
-        "avals",
-        "eqns",
+        "_out_avals",
         "family",
         "in_avals",
         "memo",
-        "out_avals",
         "outs",
+        "sources",
     )
 
     def __init__(self, key: tuple[Any, ...], sources: list[Source]) -> None:
-        in_avals, raw, outs = key
         # While values are checked, an error must name the line of this program, and not of one that is like it.
         self._key = (*key, tuple(sources)) if config.checks_values else key
-        self._hash = hash(self._key)
-        self.in_avals: tuple[Aval, ...] = in_avals
-        self.outs: tuple[Atom, ...] = outs
-        self.avals: list[Aval] = []
-        """The avals of the results, by number."""
-        eqns = []
-        for (operation, inputs), source in zip(raw, sources, strict=True):
-            eqns.append(Equation(operation, inputs, len(self.avals), source))
-            self.avals.extend(operation.out_avals)
-        self.eqns: tuple[Equation, ...] = tuple(eqns)
-        self.out_avals: tuple[Aval, ...] = tuple([self.aval(atom) for atom in outs])
+        self.in_avals: tuple[Aval, ...] = key[0]
+        self.outs: tuple[Atom, ...] = key[2]
+        self.sources = sources
+        """For each equation the line that asked for it."""
         self.memo: dict[Hashable, Any] = {}
         self.family: _Family | None = None
+        # Of the program that a pass hands to the next one nobody asks for these.
+        self._hash: int | None = None
+        self._eqns: tuple[Equation, ...] | None = None
+        self._avals: list[Aval] | None = None
+        self._out_avals: tuple[Aval, ...] | None = None
+
+    @property
+    def eqns(self) -> tuple[Equation, ...]:
+        """The equations, in the order in which they run."""
+        found = self._eqns
+        if found is None:
+            eqns, first = [], 0
+            for (operation, inputs), source in zip(self.equations, self.sources, strict=True):
+                eqn = Equation(operation, inputs, first, source)
+                first = eqn.outs.stop
+                eqns.append(eqn)
+            found = self._eqns = tuple(eqns)
+        return found
+
+    @property
+    def avals(self) -> list[Aval]:
+        """The avals of the results, by number."""
+        found = self._avals
+        if found is None:
+            found = []
+            for operation, _ in self.equations:
+                found += operation.out_avals
+            self._avals = found
+        return found
+
+    @property
+    def out_avals(self) -> tuple[Aval, ...]:
+        """The avals of the outputs."""
+        found = self._out_avals
+        if found is None:
+            found = self._out_avals = tuple([self.aval(atom) for atom in self.outs])
+        return found
 
     def aval(self, atom: Atom) -> Aval:
         """The aval of an input, a result or a literal."""
@@ -280,14 +310,17 @@ class Jaxpr:
         return self.avals[atom] if atom >= 0 else self.in_avals[-1 - atom]
 
     def __hash__(self) -> int:
-        return self._hash
+        found = self._hash
+        if found is None:
+            found = self._hash = hash(self._key)
+        return found
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
         if type(other) is not Jaxpr:
             return NotImplemented
-        return self._hash == other._hash and self._key == other._key
+        return hash(self) == hash(other) and self._key == other._key
 
     @property
     def equations(self) -> tuple[RawEquation, ...]:
@@ -306,7 +339,7 @@ class Jaxpr:
         return self.outs
 
     def __len__(self) -> int:
-        return len(self.eqns)
+        return len(self.equations)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raw = tuple([(e.primitive, dict(e.params), e.in_avals, e.inputs) for e in self.eqns])

@@ -20,8 +20,7 @@ def merge_common_subexpressions(jaxpr: Jaxpr) -> Jaxpr:
     sources: list[Source] = []
     atoms: list[Atom] = []
     first = 0
-    for eqn in jaxpr.eqns:
-        operation, inputs = eqn.operation, eqn.inputs
+    for (operation, inputs), source in zip(jaxpr.equations, jaxpr.sources, strict=True):
         if first != len(atoms):  # some were merged, so the numbers of those behind them have moved
             inputs = tuple([atoms[x] if type(x) is int and x >= 0 else x for x in inputs])
         key = operation, inputs if operation.primitive not in _COMMUTATIVE else _in_order(inputs)
@@ -29,13 +28,13 @@ def merge_common_subexpressions(jaxpr: Jaxpr) -> Jaxpr:
         n_outs = len(operation.out_avals)
         if place == first:
             equations.append((operation, inputs))
-            sources.append(eqn.source)
+            sources.append(source)
             first += n_outs
         if n_outs == 1:
             atoms.append(place)
         else:
             atoms.extend(range(place, place + n_outs))
-    if len(equations) == len(jaxpr.eqns):
+    if len(equations) == len(jaxpr):
         return jaxpr
     return new_program(
         jaxpr.in_avals, equations, sources, [atoms[x] if type(x) is int and x >= 0 else x for x in jaxpr.outs]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from functrans.core.builder import Builder
+from functrans.core.builder import Builder, new_program
 from functrans.core.evaluation import Environment
-from functrans.core.jaxpr import Jaxpr
+from functrans.core.jaxpr import Atom, Jaxpr, RawEquation, Source
 
 __all__ = ["drop_unused_inputs", "eliminate_dead_code"]
 
@@ -14,50 +15,69 @@ __all__ = ["drop_unused_inputs", "eliminate_dead_code"]
 def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:
     """The program without the equations on which no output depends. Effects are kept."""
     needed = _needed_equations(jaxpr)
-    if len(needed) == len(jaxpr.eqns) and not any(needed.values()):
+    if len(needed) == len(jaxpr) and not any(needed.values()):
         return jaxpr
-    builder = Builder(jaxpr.in_avals)
-    env = Environment([-1 - i for i in range(len(jaxpr.in_avals))])
-    for number, eqn in enumerate(jaxpr.eqns):
+    equations: list[RawEquation] = []
+    sources: list[Source] = []
+    atoms: list[Any] = []
+    first = 0
+    for number, (operation, inputs) in enumerate(jaxpr.equations):
+        results: Sequence[int] = range(len(operation.out_avals))
         if number not in needed:
-            env.write([None] * len(eqn.outs))
+            atoms.extend([None] * len(results))
             continue
-        inputs, narrowed = env.read_all(eqn.inputs), needed[number]
-        if narrowed is None:
-            env.write(builder.add(eqn.operation, tuple(inputs), eqn.source))
-        else:
+        inputs = tuple([atoms[x] if type(x) is int and x >= 0 else x for x in inputs])
+        narrowed = needed[number]
+        if narrowed is not None:
+            n_before = len(results)
             operation, operands, results = narrowed
-            outs = builder.add(operation, tuple([inputs[i] for i in operands]), eqn.source)
-            atoms = dict(zip(results, outs, strict=True))
-            env.write([atoms.get(i) for i in range(len(eqn.outs))])
-    return builder.build(env.read_all(jaxpr.outs))
+            inputs = tuple([inputs[i] for i in operands])
+            atoms.extend([None] * n_before)
+            for place, i in enumerate(results):
+                atoms[i - n_before] = first + place
+        else:
+            atoms.extend(range(first, first + len(results)))
+        equations.append((operation, inputs))
+        sources.append(jaxpr.sources[number])
+        first += len(operation.out_avals)
+    outs = [atoms[x] if type(x) is int and x >= 0 else x for x in jaxpr.outs]
+    return new_program(jaxpr.in_avals, equations, sources, outs)
 
 
 def drop_unused_inputs(jaxpr: Jaxpr, first: int) -> tuple[Jaxpr, tuple[int, ...]]:
     """The program without those of its inputs from number `first` on that nothing uses, and the numbers of the rest."""
-    used = {atom for eqn in jaxpr.eqns for atom in eqn.inputs}.union(jaxpr.outs)
+    used = {atom for _, inputs in jaxpr.equations for atom in inputs}.union(jaxpr.outs)
     kept = [i for i in range(len(jaxpr.in_avals)) if i < first or -1 - i in used]
+    if len(kept) == len(jaxpr.in_avals):
+        return jaxpr, tuple(kept[first:])
     builder = Builder(tuple([jaxpr.in_avals[i] for i in kept]))
     place = {i: -1 - number for number, i in enumerate(kept)}
     env = Environment([place.get(i) for i in range(len(jaxpr.in_avals))])
-    for eqn in jaxpr.eqns:
-        env.write(builder.add(eqn.operation, tuple(env.read_all(eqn.inputs)), eqn.source))
+    for (operation, inputs), source in zip(jaxpr.equations, jaxpr.sources, strict=True):
+        env.write(builder.add(operation, tuple(env.read_all(inputs)), source))
     return builder.build(env.read_all(jaxpr.outs)), tuple(kept[first:])
 
 
 def _needed_equations(jaxpr: Jaxpr) -> dict[int, Any]:
     """The numbers of the equations that are needed, each with what is left of it where not all of it is."""
-    used = {atom for atom in jaxpr.outs if type(atom) is int}
+    equations = jaxpr.equations
+    used: set[Atom] = set(jaxpr.outs)
     needed: dict[int, Any] = {}
-    for number in range(len(jaxpr.eqns) - 1, -1, -1):
-        eqn = jaxpr.eqns[number]
-        if not eqn.operation.effectful and used.isdisjoint(eqn.outs):
+    first = len(jaxpr.avals)
+    for number in range(len(equations) - 1, -1, -1):
+        operation, inputs = equations[number]
+        n_outs = len(operation.out_avals)
+        first -= n_outs
+        is_used = first in used if n_outs == 1 else not used.isdisjoint(range(first, first + n_outs))
+        if not is_used and not operation.effectful:
             continue
-        narrow, inputs = eqn.primitive.narrow, eqn.inputs
-        needed[number] = None
+        primitive: Any = operation.primitive
+        narrow = primitive.narrow
+        found = None
         if narrow is not None:
-            needed[number] = narrow(eqn.operation, tuple([out in used for out in eqn.outs]))
-            if needed[number] is not None:
-                inputs = tuple([inputs[i] for i in needed[number][1]])
-        used.update([atom for atom in inputs if type(atom) is int])
+            found = narrow(operation, tuple([out in used for out in range(first, first + n_outs)]))
+            if found is not None:
+                inputs = tuple([inputs[i] for i in found[1]])
+        needed[number] = found
+        used.update(inputs)
     return needed

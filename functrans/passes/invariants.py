@@ -45,7 +45,7 @@ _WORTH_A_TEST = 64
 
 def hoist_invariants(jaxpr: Jaxpr) -> Jaxpr:
     """The program with the invariants of its `scan`s and `while`s before them."""
-    if not any([eqn.primitive is scan_p or eqn.primitive is while_p for eqn in jaxpr.eqns]):
+    if not any([operation.primitive in (scan_p, while_p) for operation, _ in jaxpr.equations]):
         return jaxpr
     builder = Builder(jaxpr.in_avals)
     env = Environment([-1 - i for i in range(len(jaxpr.in_avals))])

@@ -28,7 +28,7 @@ class _Sum(NamedTuple):
 
 def sum_padded_arrays(jaxpr: Jaxpr) -> Jaxpr:
     """The program in which sums with at least two padded terms are one equation each."""
-    if sum([eqn.primitive is pad_p for eqn in jaxpr.eqns]) < 2:
+    if sum([operation.primitive is pad_p for operation, _ in jaxpr.equations]) < 2:
         return jaxpr
     sums = _sums(jaxpr)
     if not sums:

@@ -10,7 +10,7 @@ from functrans.passes.invariants import hoist_invariants
 from functrans.passes.padded_sums import sum_padded_arrays
 from functrans.passes.simplify import simplify, simplify_final
 
-__all__ = ["PASSES", "finalize", "stages", "tidied"]
+__all__ = ["PASSES", "finalize", "simplified", "stages", "tidied"]
 
 PASSES = (
     inline_all,
@@ -44,7 +44,12 @@ def stages(jaxpr: Jaxpr) -> list[tuple[str, Jaxpr]]:
 
 def tidied(jaxpr: Jaxpr) -> Jaxpr:
     """A program that a transformation has just made, simplified as far as other transformations may follow."""
-    return interned(eliminate_dead_code(simplify(jaxpr)))
+    return interned(simplified(jaxpr))
+
+
+def simplified(jaxpr: Jaxpr) -> Jaxpr:
+    """As `tidied`, of a program that is not kept because another step follows at once."""
+    return eliminate_dead_code(simplify(jaxpr))
 
 
 def _run_passes(jaxpr: Jaxpr) -> Jaxpr:

@@ -96,11 +96,10 @@ def rewrite(jaxpr: Jaxpr, rules: Rules) -> Jaxpr:
     walk = Walk(jaxpr.in_avals, rules)
     atoms: list[Atom] = []
     changed = False
-    for eqn in jaxpr.eqns:
-        operation, inputs = eqn.operation, eqn.inputs
+    for (operation, inputs), source in zip(jaxpr.equations, jaxpr.sources, strict=True):
         if changed:
             inputs = tuple([atoms[x] if type(x) is int and x >= 0 else x for x in inputs])
-        walk.source = eqn.source
+        walk.source = source
         if not operation.single:
             first = walk.add((operation, inputs))
             atoms.extend(range(first, first + len(operation.out_avals)))

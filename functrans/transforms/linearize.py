@@ -28,9 +28,9 @@ from functrans.core.evaluation import Environment, apply_equation, in_scope, sta
 from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
 from functrans.core.recording import UNKNOWN, Recording
 from functrans.errors import DERIVATIVE
-from functrans.passes.dead_code import drop_unused_inputs
+from functrans.passes.dead_code import drop_unused_inputs, eliminate_dead_code
 from functrans.passes.inline import inline
-from functrans.passes.pipeline import tidied
+from functrans.passes.pipeline import simplified
 from functrans.transforms.from_vjp import linearize_from_vjp
 from functrans.transforms.jvp import jvp_equation
 from functrans.transforms.residuals import spare_residuals
@@ -94,11 +94,11 @@ def _linearize(jaxpr: Jaxpr, nonzeros: Nonzeros, instantiate: Nonzeros) -> Linea
             outs, outs_dot = _walk(jaxpr, nonzeros, primal, linear)
             outs_dot = instantiated(outs_dot, instantiate, jaxpr.out_avals)
             linear_program, values = linear.close([t for t in outs_dot if t is not None], intern=False)
-        linear_program, kept = drop_unused_inputs(tidied(linear_program), len(tangent_avals))
+        linear_program, kept = drop_unused_inputs(simplified(linear_program), len(tangent_avals))
         primal_program, _ = primal.close(outs + [values[i] for i in kept], intern=False)
-    spared = spare_residuals(tidied(primal_program), len(outs), linear_program, len(tangent_avals))
+    spared = spare_residuals(simplified(primal_program), len(outs), linear_program, len(tangent_avals))
     return Linearized(
-        tidied(spared.primal),
+        interned(eliminate_dead_code(spared.primal)),
         interned(spared.linear),
         tuple([t is not None for t in outs_dot]),
         spared.places,

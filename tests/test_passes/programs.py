@@ -16,10 +16,6 @@ def program_of(f, *args):
     return inline(ft.make_jaxpr(f)(*args).jaxpr)
 
 
-def simplified(jaxpr):
-    return eliminate_dead_code(simplify(jaxpr))
-
-
 def assert_becomes(run_pass, f, expected, *args):
     """That a pass makes of the program of one function that of another, with the same bits."""
     program = program_of(f, *args)

@@ -9,6 +9,7 @@ import pytest
 from functrans import lax
 from functrans.ops.complex import complex as joined
 from functrans.ops.complex import conj, imag, real
+from functrans.passes.pipeline import simplified
 from tests.test_passes.programs import (
     SPECIAL,
     assert_same_bits,
@@ -16,7 +17,6 @@ from tests.test_passes.programs import (
     assert_stays,
     eval_directly,
     program_of,
-    simplified,
 )
 
 INTEGERS = ["bool", "int8", "uint8", "int32", "uint32", "int64", "uint64"]

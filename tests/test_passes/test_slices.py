@@ -9,6 +9,7 @@ from functrans import lax
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Literal
 from functrans.ops.indexing import GatherDimensionNumbers, gather
+from functrans.passes.pipeline import simplified
 from functrans.passes.simplify import simplify_final
 from tests.test_passes.programs import (
     assert_same_bits,
@@ -16,7 +17,6 @@ from tests.test_passes.programs import (
     assert_stays,
     eval_directly,
     program_of,
-    simplified,
 )
 
 X = np.arange(24.0).reshape(4, 6)
