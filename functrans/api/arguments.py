@@ -314,8 +314,8 @@ class Again:
 
     def record(
         self, values: Sequence[Any], outputs: Callable[[Any], tuple[list[Any], Any]]
-    ) -> tuple[Jaxpr | Fresh, list[Any]]:
-        """The program, and the values of its inputs."""
+    ) -> tuple[Jaxpr | Fresh, list[Any], Any]:
+        """The program, the values of its inputs, and what else there is of what the function returned."""
         arguments, scopes = self._arguments, opened.scopes
         prediction = self._predicted()
         if prediction is None or scopes != self._scopes:
@@ -331,12 +331,13 @@ class Again:
             predicts=True,
         )
         with recording:
-            program, known = recording.close_fresh(outputs(_called(arguments, recording))[0])
+            outs, rest = outputs(_called(arguments, recording))
+            program, known = recording.close_fresh(outs)
         if type(program) is Jaxpr and (prediction is None or program is not prediction.program):
             key = self._place, self._avals, False, scopes
             remember(self._code, key, program, recording.requests, recording.sources)
             self._predicted = _nothing
-        return program, known
+        return program, known, rest
 
 
 def code_id(fun: Callable[..., Any]) -> int:

@@ -98,9 +98,8 @@ def normalize_argnums(argnums: Any) -> int | tuple[int, ...]:
 _Guard = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 _NOTHING_STATIC = DeclaredParameters(frozenset(), frozenset())
 
-
-def _no_guard(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return MISS
+_MOST_GUARDS = 4
+"""For so many kinds of calls there are short ways; there is one for the last that has been common."""
 
 
 class ValueAndGrad(Transformed):
@@ -116,18 +115,19 @@ class ValueAndGrad(Transformed):
         self.has_aux: bool = options["has_aux"]
         self.holomorphic: bool = options["holomorphic"]
         self.allow_int: bool = options["allow_int"]
-
-        self._short_way: tuple[object, _Guard] = object(), _no_guard
-        """The state of the settings for which it holds, and the short way of calls like the last."""
+        self._short_ways: tuple[object, tuple[_Guard, ...]] = object(), ()
+        """The state of the settings for which they hold, and the short ways of calls like the latest."""
         self._long_ways = 0
+        """How many calls went the long way."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         try:
-            state, guard = self._short_way
+            state, guards = self._short_ways
             if state is config.state:
-                out = guard(args, kwargs)
-                if out is not MISS:
-                    return out
+                for guard in guards:
+                    out = guard(args, kwargs)
+                    if out is not MISS:
+                        return out
             return self.call(args, kwargs)
         except Exception as error:
             raise hide_frames(error)  # noqa: B904  (it is the same error)
@@ -148,31 +148,34 @@ class ValueAndGrad(Transformed):
     ) -> None:
         """Make a guard for calls like this one, at the second, fourth, eighth ... call that goes the long way."""
         self._long_ways = n = self._long_ways + 1
-        if n == 1 or n & (n - 1) or state is None or self.has_aux or chosen.leaves != wrt:
+        if n == 1 or n & (n - 1) or state is None or chosen.leaves != wrt:
             return
-        again = Again(arguments, wrt)
-        n_inputs, with_value = len(arguments.avals), self.with_value
+        again, n_inputs, with_value = Again(arguments, wrt), len(arguments.avals), self.with_value
         key = "direct gradient", wrt, with_value
 
         def run(*values: Any) -> Sequence[Any]:
-            program, known = again.record(values, self._outputs)
-            if type(program) is Jaxpr:
-                direct = program.memo.get(key)
-                if direct is None:
-                    direct = _direct_gradient(program, key, wrt, with_value)
-                if (
-                    direct is not None
-                    and config.state is state
-                    and not staging_open()
-                    and (len(known) == n_inputs or Tracer not in map(type, known))
-                ):
-                    return direct(*known)
-            return run_gradient(program, wrt, with_value, known)
+            program, known, aux = again.record(values, self._outputs)
+            direct = program.memo.get(key) or _direct_gradient(program, key) if type(program) is Jaxpr else None
+            if direct is None or config.state is not state or staging_open() or Tracer in map(type, known[n_inputs:]):
+                outs = run_gradient(program, wrt, with_value, known)
+            else:
+                outs = direct(*known)
+            if aux is None:
+                return outs
+            n_values = len(outs) - len(wrt)
+            rest, grads = aux(outs[with_value:n_values]), outs[n_values:]
+            return (outs[0], rest, *grads) if with_value else (*grads, rest)
 
-        out_tree = treedef_tuple([LEAF, chosen.treedef]) if self.with_value else chosen.treedef
-        guard = guard_for(args, kwargs, _NOTHING_STATIC, run, (), out_tree)
+        guard = guard_for(args, kwargs, _NOTHING_STATIC, run, (), self._result_tree(chosen.treedef))
         if guard is not None:
-            self._short_way = state, guard
+            before, guards = self._short_ways
+            self._short_ways = state, (guard, *(guards[: _MOST_GUARDS - 1] if before is state else ()))
+
+    def _result_tree(self, grads: TreeDef) -> TreeDef:
+        """The structure of what `call` returns, with the other results as one leaf."""
+        if self.with_value:
+            return treedef_tuple([treedef_tuple([LEAF, LEAF]) if self.has_aux else LEAF, grads])
+        return treedef_tuple([grads, LEAF]) if self.has_aux else grads
 
     def compute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
         """The value, what the function returned besides, and the gradient."""
@@ -242,13 +245,11 @@ class ValueAndGrad(Transformed):
         return inputs
 
 
-def _direct_gradient(
-    jaxpr: Jaxpr, key: tuple[Any, ...], wrt: tuple[int, ...], with_value: bool
-) -> Callable[..., Sequence[Any]] | None:
+def _direct_gradient(jaxpr: Jaxpr, key: tuple[str, tuple[int, ...], bool]) -> Callable[..., Sequence[Any]] | None:
     """The function of arrays that `run_gradient` comes to in the end; None if it has not been generated yet, or if it
-    is not all that is to be done.
+    is not all that is to be done. It is kept under the key, whose other parts are those of the gradient.
     """
-    program = gradient(jaxpr, wrt, with_value)
+    program = gradient(jaxpr, *key[1:])
     found: Callable[..., Sequence[Any]] | None = program.memo.get("compiled")
     if found is None or is_effectful(program) or axis_names_in(program):
         return None

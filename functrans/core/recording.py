@@ -44,8 +44,8 @@ from functrans.core.nonfinite import check_results, located
 from functrans.core.opened import no_staging, opened, scope, staging_open, staging_suspended
 from functrans.core.predictions import NO_REQUEST, Prediction, Request, Writing
 from functrans.core.tapes import Tape
-from functrans.core.tracer import Tracer, new_tracer
-from functrans.errors import NonFiniteError, UnexpectedTracerError, describe_line
+from functrans.core.tracer import Tracer, escaped, new_tracer
+from functrans.errors import NonFiniteError, describe_line
 
 __all__ = ["UNKNOWN", "Recording", "no_staging", "recording_for", "scope", "staging_open", "staging_suspended"]
 
@@ -80,16 +80,6 @@ def recording_for(operands: Sequence[Any], effectful: bool = False) -> Recording
             if recording.closed:
                 raise escaped(x)
     return deepest
-
-
-def escaped(tracer: Tracer) -> UnexpectedTracerError:
-    """The error for a tracer whose recording has ended."""
-    recording: Recording = tracer.recording
-    return UnexpectedTracerError(
-        f"a tracer {tracer.aval.strong} was used after {recording.name} had returned. It was made as "
-        f"{recording.describe(tracer.atom)}, and something outside of the function kept it. Return it from the "
-        f"function instead, or keep its value: functrans.concrete(x)."
-    )
 
 
 class Recording(Writing):
@@ -339,6 +329,10 @@ class Recording(Writing):
             inputs = (atom(operands[0]), atom(operands[1]), atom(operands[2]))
         else:
             inputs = tuple([x.atom if type(x) is Tracer and x.recording is self else atom(x) for x in operands])
+        return self.append(operation, inputs, request)
+
+    def append(self, operation: Operation, inputs: tuple[Atom, ...], request: Request) -> Any:
+        """As `record`, of an operation on atoms."""
         if self.prediction is not None:
             _, _, _, expected_inputs, _, first, _, expected = self.step
             if expected is operation and expected_inputs == inputs:
@@ -347,9 +341,15 @@ class Recording(Writing):
             self.depart()
         self._equations.append((operation, inputs))
         # A request comes from a function of `functrans.numpy` that another one called.
-        self._sources.append(self.source or caller(3 if request is NO_REQUEST else 5))
+        self._sources.append(self.source or caller(4 if request is NO_REQUEST else 5))
         if self.requests is not None:
             self.requests.append(request)
+        outs, first = operation.out_avals, self.n_results
+        if len(outs) == 1 and self._starts is None:
+            self.n_results = first + 1
+            result = new_tracer(Tracer)
+            result.recording, result.atom, result.aval = self, first, outs[0]
+            return result if operation.single else (result,)
         return self._results(operation, self.count(operation))
 
     def _results(self, operation: Operation, first: int) -> Any:

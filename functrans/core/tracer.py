@@ -19,10 +19,11 @@ from functrans.errors import (
     TracerArrayConversionError,
     TracerBoolConversionError,
     TracerIntegerConversionError,
+    UnexpectedTracerError,
     user_location,
 )
 
-__all__ = ["INSTALLED_METHODS", "Tracer", "concrete", "new_tracer"]
+__all__ = ["INSTALLED_METHODS", "Tracer", "concrete", "escaped", "new_tracer"]
 
 Unary = Callable[[Any], Any]
 Binary = Callable[[Any, Any], Any]
@@ -213,6 +214,16 @@ _REMEDY: dict[type[ConcretizationTypeError], str] = {
         f"Sizes and axes are part of the program; an element at a traced place is functrans.numpy.take(x, i). {_JITTED}"
     ),
 }
+
+
+def escaped(tracer: Tracer) -> UnexpectedTracerError:
+    """The error for a tracer whose recording has ended."""
+    recording = tracer.recording
+    return UnexpectedTracerError(
+        f"a tracer {tracer.aval.strong} was used after {recording.name} had returned. It was made as "
+        f"{recording.describe(tracer.atom)}, and something outside of the function kept it. Return it from the "
+        f"function instead, or keep its value: functrans.concrete(x)."
+    )
 
 
 def concrete(x: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from functrans.caching import kept
 from functrans.core.aval import Aval, aval_of
 from functrans.core.evaluation import stage
-from functrans.core.jaxpr import Jaxpr, Operation
+from functrans.core.jaxpr import Atom, Jaxpr, Operation
 from functrans.core.predictions import NO_REQUEST
 from functrans.core.primitive import apply_operation
 from functrans.core.recording import recording_for
@@ -21,7 +21,7 @@ from functrans.core.tracer import Tracer, new_tracer
 from functrans.ops.calls import call_p
 from functrans.ops.constant import eval_closed
 
-__all__ = ["plan_of", "record_binary", "record_call", "record_unary"]
+__all__ = ["plan_of", "record_binary", "record_call", "record_ternary", "record_unary"]
 
 
 _WEAK_FLOAT = aval_of(0.0)
@@ -75,7 +75,7 @@ def record_unary(function: Callable[..., Any], x: Tracer, static: tuple[Any, ...
         out = new_tracer(Tracer)
         out.recording, out.atom, out.aval = recording, number, out_aval
         return out
-    return _record(recording, function, (x,), (aval,), static)
+    return _record(recording, function, (x,), (aval,), static, (x.atom,))
 
 
 def record_binary(function: Callable[..., Any], x: Any, y: Any) -> Any:
@@ -99,7 +99,29 @@ def record_binary(function: Callable[..., Any], x: Any, y: Any) -> Any:
         out = new_tracer(Tracer)
         out.recording, out.atom, out.aval = recording, number, out_aval
         return out
-    return _record(recording if y.recording is recording else None, function, (x, y), (x.aval, y.aval), ())
+    if y.recording is recording:
+        return _record(recording, function, (x, y), (x.aval, y.aval), (), (x.atom, y.atom))
+    return _record(None, function, (x, y), (x.aval, y.aval), ())
+
+
+def record_ternary(function: Callable[..., Any], x: Any, y: Any, z: Any) -> Any:
+    """As `record_call`, for three operands of which one at least is a tracer."""
+    if type(x) is Tracer and type(y) is Tracer and type(z) is Tracer:
+        recording = x.recording
+        expected, avals, static, inputs, out_aval, number, _, _ = recording.step
+        if (
+            expected is function
+            and y.recording is recording
+            and z.recording is recording
+            and inputs == (x.atom, y.atom, z.atom)
+            and avals == (x.aval, y.aval, z.aval)
+            and not static
+        ):
+            recording.step = recording.advance()
+            out = new_tracer(Tracer)
+            out.recording, out.atom, out.aval = recording, number, out_aval
+            return out
+    return record_call(function, (x, y, z))
 
 
 def _record_with(
@@ -122,15 +144,29 @@ def _record_with(
 
 
 def _record(
-    recording: Any, function: Callable[..., Any], operands: tuple[Any, ...], avals: tuple[Aval, ...], static: Any
+    recording: Any,
+    function: Callable[..., Any],
+    operands: tuple[Any, ...],
+    avals: tuple[Aval, ...],
+    static: tuple[Any, ...],
+    atoms: tuple[Atom, ...] | None = None,
 ) -> Any:
-    """Record a call that was not predicted. If all its tracers are of one recording, this is given."""
+    """Record a call that was not predicted.
+
+    Args:
+        recording: that of all its tracers, if it is one.
+        function, operands, avals, static: the call.
+        atoms: those of the operands, if all are tracers of the recording.
+    """
     operation, unpack = plan_of(function, avals, static)
+    request = (function, avals, static) if unpack or operation.single else NO_REQUEST
     if recording is None or not recording.direct:
-        recording = recording_for(operands)
-    if unpack:
-        return recording.record(operation, operands, (function, avals, static))[0]
-    return recording.record(operation, operands, (function, avals, static) if operation.single else NO_REQUEST)
+        out = recording_for(operands).record(operation, operands, request)  # type: ignore[union-attr]
+    elif atoms is None:
+        out = recording.record(operation, operands, request)
+    else:
+        out = recording.append(operation, atoms, request)
+    return out[0] if unpack else out
 
 
 def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> Any:
@@ -151,21 +187,7 @@ def record_call(function: Callable[..., Any], operands: tuple[Any, ...], static:
         avals = (aval_of(operands[0]),)
     elif len(operands) == 3:
         x, y, z = operands
-        if type(x) is Tracer and type(y) is Tracer and type(z) is Tracer:
-            avals, recording = (x.aval, y.aval, z.aval), x.recording
-            expected, expected_avals, expected_static, inputs, out_aval, number, _, _ = recording.step
-            if (
-                expected is function
-                and y.recording is recording
-                and z.recording is recording
-                and inputs == (x.atom, y.atom, z.atom)
-                and avals == expected_avals
-                and static == expected_static
-            ):
-                recording.step = recording.advance()
-                return Tracer(recording, number, out_aval)
-        else:
-            avals = (aval_of(x), aval_of(y), aval_of(z))
+        avals = (aval_of(x), aval_of(y), aval_of(z))
     else:
         avals = tuple([x.aval if type(x) is Tracer else aval_of(x) for x in operands])
     recording = recording_for(operands)

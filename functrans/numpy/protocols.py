@@ -20,7 +20,7 @@ from functrans.numpy.linear import PRODUCT_UFUNCS
 from functrans.numpy.operators import PLAIN_OPERANDS, is_foreign
 from functrans.numpy.promotion import strong
 from functrans.numpy.reductions import ACCUMULATORS, REDUCERS, accumulate, reduce
-from functrans.numpy.registry import FUNCTIONS, as_operand, call_function, lengths_of, refuse_out
+from functrans.numpy.registry import FUNCTIONS, PLANNED, as_operand, call_function, call_planned, lengths_of, refuse_out
 from functrans.numpy.ufuncs import UFUNCS, call_ufunc, missing_ufunc, ufunc_keywords, ufunc_operands
 from functrans.ops.shape import reshape
 
@@ -125,9 +125,12 @@ _METHODS: dict[str, Callable[..., Any]] = {
 def _array_function(
     self: Tracer, function: Callable[..., Any], types: Sequence[type], args: Sequence[Any], kwargs: dict[str, Any]
 ) -> Any:
-    for kind in types:
-        if kind is not Tracer and kind is not np.ndarray and not issubclass(kind, np.ndarray):
-            return NotImplemented
+    if len(types) > 1:
+        for kind in types:
+            if kind is not Tracer and kind is not np.ndarray and not issubclass(kind, np.ndarray):
+                return NotImplemented
+    if function in PLANNED and args and type(args[0]) is Tracer:
+        return call_planned(function, args[0], tuple(args[1:]), kwargs)
     return call_function(function, args, kwargs)
 
 

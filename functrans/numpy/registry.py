@@ -20,7 +20,7 @@ from functrans.core.aval import aval_of
 from functrans.core.recording import staging_open
 from functrans.core.tracer import Tracer
 from functrans.errors import MissingRuleError, user_location
-from functrans.numpy.dispatch import record_call, record_unary
+from functrans.numpy.dispatch import record_call, record_ternary, record_unary
 from functrans.numpy.promotion import same_dtype
 from functrans.ops.joining import concatenate
 from functrans.ops.shape import expand_dims
@@ -147,12 +147,10 @@ def call_function(function: Callable[..., Any], args: Sequence[Any], kwargs: dic
     Raises:
         MissingRuleError: if there is none here that stands for it.
     """
-    if function in PLANNED and args and type(args[0]) is Tracer:
-        return call_planned(function, args[0], tuple(args[1:]), kwargs)
     if function in TERNARY and len(args) == 3 and not kwargs:
         x, y, z = args
         if type(x) in _OPERANDS and type(y) in _OPERANDS and type(z) in _OPERANDS:
-            return record_call(TERNARY[function], (x, y, z))
+            return record_ternary(TERNARY[function], x, y, z)
     entry = FUNCTIONS.get(function)
     if entry is None:
         module, name = getattr(function, "__module__", "numpy"), getattr(function, "__name__", repr(function))
@@ -174,7 +172,7 @@ def call_planned(function: Callable[..., Any], x: Tracer, rest: tuple[Any, ...],
     if kwargs:
         types += tuple(map(type, kwargs.values()))
     if _PLANNABLE.issuperset(types) and (tuple not in types or _hold_ints(rest, kwargs)):
-        return record_unary(_planned, x, (function, rest, tuple(kwargs.items()) if kwargs else (), types))
+        return record_unary(_planned, x, (function, rest, tuple(kwargs.items()), types))
     return FUNCTIONS[function](x, *rest, **kwargs)
 
 
