@@ -66,6 +66,7 @@ from functrans.config import config, debug_infs, debug_key_reuse, debug_nans
 if TYPE_CHECKING:
     from functrans import data, drawing, io, nn, optim, random, sparse
     from functrans.drawing import draw
+    from functrans.emitting import emit_source
     from functrans.explaining import explain
 
 __version__ = "0.1.0"
@@ -75,7 +76,11 @@ remat = checkpoint
 _ON_DEMAND = {"data", "drawing", "io", "nn", "optim", "random", "sparse"}
 """Modules that are imported when they are first asked for, since not every program needs them."""
 
-_FUNCTIONS_ON_DEMAND = {"draw": "functrans.drawing", "explain": "functrans.explaining"}
+_FUNCTIONS_ON_DEMAND = {
+    "draw": "functrans.drawing",
+    "emit_source": "functrans.emitting",
+    "explain": "functrans.explaining",
+}
 """Functions, with the modules that they come from."""
 
 
@@ -114,6 +119,7 @@ __all__ = [
     "debug_nans",
     "disable_jit",
     "draw",
+    "emit_source",
     "drawing",
     "dtypes",
     "ensure_compile_time_eval",

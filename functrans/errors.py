@@ -24,6 +24,7 @@ __all__ = [
     "MissingRuleError",
     "NonConcreteBooleanIndexError",
     "NonFiniteError",
+    "NotPortableError",
     "RetraceWarning",
     "TracerArrayConversionError",
     "TracerBoolConversionError",
@@ -116,6 +117,24 @@ class UnexpectedTracerError(Exception):
 
 class MissingRuleError(TypeError):
     """A primitive, or a NumPy function, has no rule for what was asked of it. The message names both and the remedy."""
+
+
+class NotPortableError(TypeError):
+    """What a function does cannot be written as source that needs nothing but NumPy.
+
+    Callbacks run a Python function of yours, and ufuncs of other libraries need those.
+
+    >>> import numpy as np
+    >>> import functrans as ft
+    >>> ft.emit_source(lambda x: ft.pure_callback(lambda x: x, x, x), np.ones(3))
+    Traceback (most recent call last):
+      ...
+    functrans.errors.NotPortableError: ...
+
+    Leave that part out, or write it with functions of NumPy:
+
+    >>> source = ft.emit_source(lambda x: x + 1.0, np.ones(3))
+    """
 
 
 class JaxprTypeError(TypeError):

@@ -53,10 +53,8 @@ def memory_of(jaxpr: Jaxpr) -> Memory:
 
 def implementation_of(eqn: Equation) -> Callable[..., Any]:
     """The function of arrays that computes an equation."""
-    operation = eqn.operation
-    if operation.run is None:
-        operation.run = eqn.primitive.implementation(operation)
-    return operation.run
+    function: Callable[..., Any] = eqn.primitive.bound(eqn.operation)
+    return function
 
 
 class _Buffer:

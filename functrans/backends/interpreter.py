@@ -137,10 +137,7 @@ class _Plan:
         if any([out in self.undone for out in eqn.outs]):
             function: Any = _aligner(eqn.in_avals[0], **eqn.params)
         else:
-            operation = eqn.operation
-            if operation.run is None:
-                operation.run = eqn.primitive.implementation(operation)
-            function = operation.run
+            function = eqn.primitive.bound(eqn.operation)
         whole = not (eqn.primitive.is_elementwise and any([is_full(x, self.undone) for x in eqn.inputs]))
         operands = tuple([self._slot(atom, whole) for atom in eqn.inputs])
         if eqn.primitive.multiple_results:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from functrans.backends.numpy_codegen.generate import write_function
+from functrans.backends.numpy_codegen.rules import Writer, def_source, write_call
+from functrans.backends.numpy_codegen.values import Value
 from functrans.backends.running import run_inner
 from functrans.control.calls import jvp_of_call, transposed_call
 from functrans.core.builder import Builder
@@ -28,6 +31,7 @@ from functrans.ops.calls import jit_p
 from functrans.ops.checkpoint import checkpoint_p, name_p, rematerialized_p
 from functrans.passes.dead_code import eliminate_dead_code
 from functrans.passes.inline import inline_where
+from functrans.passes.pipeline import finalize
 from functrans.transforms.batch import batch
 from functrans.transforms.linearize import Linearized, linearize
 from functrans.transforms.tangents import Nonzeros, fill_zeros, without_zeros
@@ -176,10 +180,16 @@ def _rules(primitive: Primitive) -> None:
         return bind(program, operands, options), out_axes
 
     def_specialized_impl(primitive, run_inner)
+    def_source(primitive, _write_call)
     def_general_jvp(primitive, forward)
     def_linearize(primitive, linearized)
     def_transpose(primitive, transposed)
     def_program_batch(primitive, batched)
+
+
+def _write_call(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> list[Value]:
+    """The source of an equation that is run again: a call of a function of its own."""
+    return write_call(writer, write_function(writer.module, finalize(eqn.params["jaxpr"])), operands, eqn.out_avals)
 
 
 _rules(checkpoint_p)

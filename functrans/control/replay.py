@@ -6,6 +6,7 @@ It is what the derivative of `while` is made of. Its own derivatives, transposes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from functrans.backends.numpy_codegen.loops import (
     owned_text,
 )
 from functrans.backends.numpy_codegen.module import Module
+from functrans.backends.numpy_codegen.rules import Writer, def_source, write_call
 from functrans.backends.numpy_codegen.values import Value
 from functrans.backends.running import run as run_program
 from functrans.control.batched_bodies import BatchedBody, batched_body
@@ -31,7 +33,7 @@ from functrans.control.loop_bodies import Body, jvp_of_body, linearized_body, wi
 from functrans.control.members import empty_batch, to_front
 from functrans.core.aval import Aval
 from functrans.core.evaluation import stage
-from functrans.core.jaxpr import Jaxpr, Literal, derived
+from functrans.core.jaxpr import Equation, Jaxpr, Literal, derived
 from functrans.core.rules import (
     BatchAxis,
     UndefinedPrimal,
@@ -94,6 +96,26 @@ def _impl(*avals: Aval, body: Jaxpr, n_consts: int, n_carry: int, reverse: bool)
         return outs
 
     return run
+
+
+def _write_call(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> list[Value] | None:
+    """The source of an equation, in files that people read."""
+    length, program = eqn.inputs[0], Body(eqn.params["body"], eqn.params["n_consts"], eqn.params["n_carry"])
+    if not writer.module.is_read or (type(length) is Literal and length.value < 0):
+        return None
+    function = _write(writer.module, eqn.in_avals[1:], program, False)
+    consts, carry, tapes = program.parts([x.text for x in operands[1:]])
+    number, n_carry = writer.name(), program.n_carry
+    writer.line(f"{number} = int({operands[0].text})")
+    order = "[::-1]" if eqn.params["reverse"] else ""
+    steps = writer.module.constant(steps_of, "steps_of") if tapes else ""
+    columns = [f"{steps}({tape}, {number}){order}" for tape in tapes]
+    values = [x._replace(text=text) for x, text in zip(operands[1:], [*consts, *carry, *columns], strict=True)]
+    results = write_call(writer, function, [Value(number, eqn.in_avals[0], None), *values], eqn.out_avals)
+    for x in results[n_carry:]:
+        tape = writer.module.constant(partial(Tape, x.aval), "tape", x.aval)
+        writer.line(f"{x.text} = {tape}({x.text}{order})")
+    return results
 
 
 def _write(module: Module, avals: Sequence[Aval], body: Body, is_checked: bool) -> str:
@@ -244,6 +266,7 @@ def _mask_body(axis: BatchAxis, batched: BatchedBody, reverse: bool) -> Body:
 
 
 def_specialized_impl(replay_p, _impl)
+def_source(replay_p, _write_call)
 def_general_jvp(replay_p, _jvp)
 def_linearize(replay_p, _linearize)
 def_transpose(replay_p, _transpose)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from functrans.backends.numpy_codegen.generate import write_function
+from functrans.backends.numpy_codegen.rules import Writer, def_source, write_call
+from functrans.backends.numpy_codegen.values import Value
 from functrans.backends.running import run
 from functrans.core.aval import Aval
 from functrans.core.evaluation import eval_jaxpr
-from functrans.core.jaxpr import Jaxpr
+from functrans.core.jaxpr import Equation, Jaxpr
 from functrans.core.rules import (
     BatchAxis,
     def_general_jvp,
@@ -21,6 +24,7 @@ from functrans.core.rules import (
 from functrans.ops.calls import transposed_p
 from functrans.ops.families import stacked
 from functrans.passes.inline import inline
+from functrans.passes.pipeline import finalize
 from functrans.transforms.batch import batch_to
 from functrans.transforms.from_vjp import forward_of
 from functrans.transforms.jvp import jvp
@@ -69,7 +73,16 @@ def _batch(
     return outs, (0,) * n_cts
 
 
+def _write_call(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> list[Value] | None:
+    """The source of an equation, in files that people read: a call of a function of its own."""
+    if not writer.module.is_read:
+        return None  # the function is another one where a setting has changed
+    program = finalize(forward_of(eqn.params["jaxpr"], eqn.params["n_cts"]))
+    return write_call(writer, write_function(writer.module, program), operands, eqn.out_avals)
+
+
 def_specialized_impl(transposed_p, _impl)
+def_source(transposed_p, _write_call)
 def_general_jvp(transposed_p, _jvp)
 def_linearize(transposed_p, _linearize)
 def_transpose(transposed_p, _transpose)

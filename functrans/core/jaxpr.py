@@ -69,12 +69,13 @@ class PrimitiveLike(Protocol):
 
     def evaluate(self, operation: Operation, values: list[Any]) -> Any: ...
 
+    def bound(self, operation: Operation) -> Callable[..., Any]: ...
+
 
 Atom = int | Literal
 Source = tuple[CodeType, int, tuple[str, ...]] | None
 """The code and the instruction that asked for an equation, and the names of the scopes that it is in."""
 RawEquation = tuple["Operation", tuple[Atom, ...]]
-
 
 _NO_NAMES: frozenset[Hashable] = frozenset()
 
@@ -167,8 +168,7 @@ class Equation:
         return () if self.source is None else self.source[2]
 
     def __repr__(self) -> str:
-        atoms = [repr(x) if type(x) is not int else str(x) for x in self.inputs]
-        return f"{', '.join(map(str, self.outs))} = {self.primitive.name} {' '.join(atoms)}"
+        return f"{', '.join(map(str, self.outs))} = {self.primitive.name} {' '.join(map(str, self.inputs))}"
 
 
 class Jaxpr:

@@ -156,11 +156,15 @@ class Primitive:
 
     def evaluate(self, operation: Operation, values: list[Any]) -> Any:
         """Compute the primitive on arrays of the operation's avals."""
-        run = operation.run
-        if run is None:
-            run = operation.run = self.implementation(operation)
+        run = operation.run or self.bound(operation)
         with no_staging():
             return run(*values)
+
+    def bound(self, operation: Operation) -> Callable[..., Any]:
+        """The function of arrays that computes the operation, made when it is first asked for."""
+        if operation.run is None:
+            operation.run = self.implementation(operation)
+        return operation.run
 
     def implementation(self, operation: Operation) -> Callable[..., Any]:
         """A function of arrays that computes the operation."""

@@ -46,6 +46,7 @@ __all__ = [
     "linear_recurrence",
     "linear_recurrence_p",
     "shifted",
+    "recurrence_of",
 ]
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -166,7 +167,8 @@ def _linear_recurrence_abstract(a: Aval, b: Aval, *, axis: int, reverse: bool) -
     return b.strong
 
 
-def _linear_recurrence_impl(a: Aval, b: Aval, *, axis: int, reverse: bool) -> Callable[..., Any]:
+def recurrence_of(a: Aval, b: Aval, *, axis: int, reverse: bool) -> Callable[..., Any]:
+    """The function of arrays of two avals that computes the recurrence."""
     whole, n = (slice(None),) * axis, a.shape[axis]
     steps = []
     d = 1
@@ -207,7 +209,7 @@ def _linear_recurrence_batch(
 
 linear_recurrence_p = Primitive("linear_recurrence")
 def_abstract(linear_recurrence_p, _linear_recurrence_abstract)
-def_specialized_impl(linear_recurrence_p, _linear_recurrence_impl)
+def_specialized_impl(linear_recurrence_p, recurrence_of)
 def_jvp(linear_recurrence_p, _linear_recurrence_jvp_a, _linear_recurrence_jvp_b)
 def_transpose(linear_recurrence_p, _linear_recurrence_transpose)
 def_batch(linear_recurrence_p, _linear_recurrence_batch)

@@ -26,10 +26,10 @@ from functrans.core.rules import (
     def_specialized_impl,
     def_transpose,
 )
-from functrans.ops.cumulative import linear_recurrence_p, shifted
+from functrans.ops.cumulative import linear_recurrence_p, recurrence_of, shifted
 from functrans.ops.elementwise import div_p, mul_p, neg
 from functrans.ops.families import INEXACT, align, elementwise, matched
-from functrans.ops.linear_algebra import DotDimensionNumbers, batched_dot, dot_cotangents, dot_general_p
+from functrans.ops.linear_algebra import DotDimensionNumbers, batched_dot, dot_cotangents, dot_general_p, dot_product
 
 __all__ = [
     "guarded_div",
@@ -187,7 +187,7 @@ def _guarded_dot_abstract(lhs: Aval, rhs: Aval, *, dimension_numbers: DotDimensi
 
 
 def _guarded_dot_impl(lhs: Aval, rhs: Aval, *, dimension_numbers: DotDimensionNumbers, guards: Guards) -> Product:
-    dot = dot_general_p.implementation(dot_general_p.operation((lhs, rhs), {"dimension_numbers": dimension_numbers}))
+    dot = dot_product(lhs, rhs, dimension_numbers=dimension_numbers)
     repair = _complex_repair if lhs.dtype.kind == "c" else _real_repair
     guards_lhs, guards_rhs = guards
 
@@ -302,8 +302,7 @@ def guarded_linear_recurrence(a: Any, b: Any, axis: int = 0, reverse: bool = Fal
 
 
 def _guarded_recurrence_impl(a: Aval, b: Aval, *, axis: int, reverse: bool) -> Product:
-    operation = linear_recurrence_p.operation((a, b), {"axis": axis, "reverse": reverse})
-    recurrence = linear_recurrence_p.implementation(operation)
+    recurrence = recurrence_of(a, b, axis=axis, reverse=reverse)
     multiply = _guarded_mul_impl(a, b, guards=(True, False))
     order = range(a.shape[axis])[::-1] if reverse else range(a.shape[axis])
 

@@ -28,6 +28,7 @@ __all__ = [
     "dot_cotangents",
     "dot_general",
     "dot_general_p",
+    "dot_product",
 ]
 
 Axes = tuple[int, ...]
@@ -171,7 +172,8 @@ def _problem_with_repeats(operand: Aval, axes: Axes) -> str | None:
 # dot_general: its value
 
 
-def _dot_general_impl(lhs: Aval, rhs: Aval, *, dimension_numbers: DotDimensionNumbers) -> Product:
+def dot_product(lhs: Aval, rhs: Aval, *, dimension_numbers: DotDimensionNumbers) -> Product:
+    """The function of arrays of two avals that computes their product."""
     contract, batch = dimension_numbers
     contract = _best_order(lhs, rhs, contract)
     kept = _rest(lhs.ndim, contract[0], batch[0]), _rest(rhs.ndim, contract[1], batch[1])
@@ -381,6 +383,6 @@ def _shifted(axes: Axes, new: int | None) -> Axes:
 
 dot_general_p = Primitive("dot_general")
 def_abstract(dot_general_p, _dot_general_abstract)
-def_specialized_impl(dot_general_p, _dot_general_impl)
+def_specialized_impl(dot_general_p, dot_product)
 def_multilinear(dot_general_p, *dot_cotangents)
 def_batch(dot_general_p, _dot_general_batch)

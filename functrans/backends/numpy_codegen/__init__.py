@@ -4,5 +4,6 @@
 are in the source; the modules besides it fill the table.
 """
 
+from functrans.backends.numpy_codegen import reading as reading
 from functrans.backends.numpy_codegen import shapes as shapes
 from functrans.backends.numpy_codegen.generate import generated as generated

@@ -59,9 +59,9 @@ class FunctionWriter:
 
     # ---- lines and names
 
-    def line(self, text: str) -> None:
-        """Write a line."""
-        self._lines.append((self._depth, text))
+    def line(self, text: str, made: Aval | None = None) -> None:
+        """Write a line, which makes an array of an aval."""
+        self._lines.append((self._depth, text if made is None else f"{text}{self.module.comment(made)}"))
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
@@ -146,11 +146,14 @@ class _Walk:
             if value.buffer is not None and self.uses[atom]:
                 value.buffer.live += 1
 
-    def value(self, atom: Atom, whole: bool = True) -> Value:
-        """What an atom is in the source."""
+    def value(self, atom: Atom, whole: bool = True, is_number: bool = False) -> Value:
+        """What an atom is in the source: a literal an array of its shape, or one without axes, or a number for a
+        ufunc."""
         if type(atom) is Literal:
             aval = atom.aval if whole else atom.aval.with_shape(())
-            return Value(self.module.literal(atom, whole), aval, C, stretched=not whole)
+            is_number = is_number and (not whole or not atom.shape)
+            text = self.module.number(atom) if is_number else self.module.literal(atom, whole)
+            return Value(text, aval, C, stretched=not whole)
         found: Value = self.env.read(atom)
         return found
 
@@ -158,10 +161,13 @@ class _Walk:
         """Write an equation."""
         self.number = number
         whole = not (eqn.primitive.is_elementwise and any([is_full(x, self.undone) for x in eqn.inputs]))
-        operands = [self.value(atom, whole) for atom in eqn.inputs]
+        ufunc = _ufunc_of(eqn)
+        is_ufunc = type(ufunc) is np.ufunc
+        takes_numbers = is_ufunc and any([type(x) is int for x in eqn.inputs])
+        operands = [self.value(atom, whole, takes_numbers) for atom in eqn.inputs]
         if not eqn.primitive.multiple_results and eqn.outs[0] in self.undone:
             values = [self._undone_broadcast(eqn, operands[0])]
-        elif type(ufunc := _ufunc_of(eqn)) is np.ufunc:
+        elif is_ufunc:
             values = [self._elementwise(eqn, operands, ufunc, dying)]
         else:
             rule = RULES.get(eqn.primitive)
@@ -204,12 +210,12 @@ class _Walk:
             if place == 1 and ufunc in _COMMUTATIVE and _is_number(eqn.inputs[0]):
                 place, texts = 0, texts[::-1]
             if infix and place == 0 and infix not in _COMPARISONS:
-                self.writer.line(f"{name} {infix}= {texts[1]}")
+                self.writer.line(f"{name} {infix}= {texts[1]}", out)
             else:
-                self.writer.line(f"{function}({', '.join(texts)}, out={name})")
+                self.writer.line(f"{function}({', '.join(texts)}, out={name})", out)
             return self._assign(eqn, operands, Expression(name, layout, is_written=True))
         if layout is C and (free := self.writer.take_free(out)) is not None:
-            self.writer.line(f"{function}({', '.join(texts)}, out={free.name})")
+            self.writer.line(f"{function}({', '.join(texts)}, out={free.name})", out)
             return self._assign(eqn, operands, Expression(free.name, layout, is_written=True))
         text = _infix(texts, infix) if infix else f"{function}({', '.join(texts)})"
         return self._assign(eqn, operands, Expression(text, layout))
@@ -232,11 +238,7 @@ class _Walk:
 
     def _call(self, eqn: Equation, operands: Sequence[Value]) -> list[Value]:
         """A call of the implementation."""
-        operation = eqn.operation
-        if operation.run is None:
-            operation.run = eqn.primitive.implementation(operation)
-        function = self.module.constant(operation.run, "f", operation)
-        call = f"{function}({', '.join([x.text for x in operands])})"
+        call = f"{self.module.implementation(eqn.operation)}({', '.join([x.text for x in operands])})"
         if not eqn.primitive.multiple_results:
             is_view, layout = eqn.primitive.is_view, None
             if eqn.primitive.is_elementwise and not is_view and elementwise_layout(eqn.out_avals[0], operands) is C:
@@ -260,14 +262,14 @@ class _Walk:
             if self.uses[eqn.outs[0]] == 1:
                 return Value(expression.text, aval, expression.layout, owner)
             name = self.writer.name()
-            self.writer.line(f"{name} = {expression.text}")
+            self.writer.line(f"{name} = {expression.text}", aval)
             if owner is not None:
                 owner.names += 1
             return Value(name, aval, expression.layout, owner)
         name = expression.text
         if not expression.is_written:
             name = self.writer.name()
-            self.writer.line(f"{name} = {expression.text}")
+            self.writer.line(f"{name} = {expression.text}", aval)
         return Value(name, aval, expression.layout, Buffer(name, aval, expression.layout))
 
     def _ufunc_name(self, ufunc: np.ufunc) -> str:
@@ -282,10 +284,7 @@ def _ufunc_of(eqn: Equation) -> Any:
         return None
     if primitive.specialize is None:
         return None if eqn.params else primitive.impl
-    operation = eqn.operation
-    if operation.run is None:
-        operation.run = primitive.implementation(operation)
-    return operation.run
+    return primitive.bound(eqn.operation)
 
 
 def _is_number(atom: Atom) -> bool:

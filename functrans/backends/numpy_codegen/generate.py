@@ -16,7 +16,7 @@ from functrans.core.aval import Aval
 from functrans.core.jaxpr import Jaxpr
 from functrans.passes.pipeline import finalize
 
-__all__ = ["generated", "input_values", "write_function"]
+__all__ = ["generated", "input_values", "write_function", "write_results"]
 
 
 def generated(jaxpr: Jaxpr, donated: Collection[int] = ()) -> Callable[..., list[Any]]:
@@ -59,11 +59,15 @@ def write_function(
         with writer.block(f"if {module.constant(config, 'config')}.checks_values:"):
             inputs = ", ".join([x.text for x in operands])
             writer.line(f"return {module.constant(checked, 'checked')}([{inputs}])")
-    outs = writer.program(jaxpr, operands)
-    returned = [_own(x) if shared else x.text for x, shared in zip(outs, shared_outputs(jaxpr), strict=True)]
-    writer.line(f"return [{', '.join(returned)}]")
+    writer.line(f"return [{', '.join(write_results(writer, jaxpr, operands))}]")
     module.add(writer.text(f"def {name}({', '.join([x.text for x in operands])}):"))
     return name
+
+
+def write_results(writer: FunctionWriter, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[str]:
+    """Write the equations of a program in its final form; its outputs, each an array of its own."""
+    outs = writer.program(jaxpr, operands)
+    return [_own(x) if shared else x.text for x, shared in zip(outs, shared_outputs(jaxpr), strict=True)]
 
 
 def input_values(avals: Sequence[Aval], stem: str) -> list[Value]:

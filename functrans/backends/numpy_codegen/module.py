@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from functrans.core.jaxpr import Literal
+from functrans.core.aval import Aval
+from functrans.core.jaxpr import Literal, Operation
 from functrans.errors import internal_filename
 
 __all__ = ["Module"]
@@ -22,6 +23,9 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 class Module:
     """Source in the making, with the objects that it refers to by name."""
+
+    is_read = False
+    """Whether people will read it."""
 
     def __init__(self) -> None:
         self.constants: dict[str, Any] = {"np": np}
@@ -56,9 +60,21 @@ class Module:
         array.flags.writeable = False
         return self.constant(array, "c", (literal, whole))
 
+    def number(self, literal: Literal) -> str:
+        """A literal among the operands of a ufunc: its name, or itself."""
+        return self.literal(literal, whole=not literal.shape)
+
     def dtype(self, dtype: np.dtype[Any]) -> str:
         """The name of a dtype."""
         return self.constant(dtype, "dtype", dtype)
+
+    def implementation(self, operation: Operation) -> str:
+        """The name of a function of arrays that computes an operation."""
+        return self.constant(operation.primitive.bound(operation), "f", operation)
+
+    def comment(self, aval: Aval) -> str:
+        """What the line that makes an array says of it."""
+        return ""
 
     def add(self, source: str) -> None:
         """Append a function."""

@@ -102,7 +102,7 @@ def _dot_general(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Ex
     free = writer.take_free(out) if out.ndim == 2 else None
     if free is None:
         return Expression(f"{left}.dot({right})", C)
-    writer.line(f"{left}.dot({right}, {free.name})")
+    writer.line(f"{left}.dot({right}, out={free.name})", out)
     return Expression(free.name, C, is_written=True)
 
 
