@@ -305,6 +305,8 @@ class Jitted(Transformed):
             program = self._record(arguments, static)
             self.retraces.add(signature_of(self.fun, arguments, static), program.reusable)
             return self._keep(key, program) if program.reusable else program
+        if not self.retraces.reused:
+            self.retraces.reuse()
         if config.debug_key_reuse:
             use_keys_of(program.jaxpr, [*arguments.values, *program.consts], self.name)
         # The order of use matters only to a table that may be full soon; else looking up takes no lock.

@@ -62,12 +62,20 @@ def watched() -> Iterator[list[Retraced]]:
 class _Origin:
     """The jitted functions that were made of one piece of code."""
 
-    __slots__ = ("alive", "count", "warned")
+    __slots__ = ("alive", "count", "reused", "warned")
 
     def __init__(self) -> None:
         self.count = 0
+        self.reused = 0
+        """How many of them were called again with a program that they had."""
         self.alive: WeakSet[Retraces] = WeakSet()
+        """Those that live, and that nobody has called again yet."""
         self.warned = False
+
+    @property
+    def wasted(self) -> int:
+        """How many of them were let go without having been called again."""
+        return self.count - self.reused - len(self.alive)
 
 
 _origins: OrderedDict[Any, _Origin] = OrderedDict()
@@ -89,6 +97,9 @@ class Retraces:
         """How often it was recorded."""
         self.not_kept = 0
         """How many of these programs were of no use for another call."""
+        self.reused = False
+        """Whether it was called again with a program that it had."""
+        self._origin: _Origin | None = None
         self._counted = self._warned = False
 
     def add(self, signature: Signature, kept: bool) -> None:
@@ -112,6 +123,14 @@ class Retraces:
         elif self.count > limit and not self._warned:
             self._warned = True
             _warn(f"{name_of(self.fun)} has been recorded {self.count} times by jit: {self.reason()}")
+
+    def reuse(self) -> None:
+        """A program that it had was of use for another call."""
+        with _lock:
+            if not self.reused and self._origin is not None:
+                self._origin.reused += 1
+                self._origin.alive.discard(self)
+            self.reused = True
 
     def clear(self) -> None:
         """The programs are not kept any longer."""
@@ -178,7 +197,7 @@ _REMEDIES = {
 
 
 def _count_origin(retraces: Retraces, limit: int) -> None:
-    """Warn if one piece of code is jitted anew again and again, each time for a function that is let go soon."""
+    """Warn if one piece of code is jitted anew again and again, for functions that are called once and let go."""
     key = _origin_of(retraces.fun)
     if key is None:
         return
@@ -189,14 +208,14 @@ def _count_origin(retraces: Retraces, limit: int) -> None:
             _origins.popitem(last=False)
         origin.count += 1
         origin.alive.add(retraces)
-        gone = origin.count - len(origin.alive)
-        if gone < limit or origin.warned:
+        retraces._origin = origin
+        if origin.wasted < limit or origin.warned:
             return
         origin.warned = True
     code: CodeType = key[-1]
     _warn(
         f"{name_of(retraces.fun)} ({code.co_filename}:{code.co_firstlineno}) has been jitted {origin.count} times, "
-        "each time anew, and recorded each time: what jit has recorded is kept with the function that it returns. "
+        "each time anew, for one call: what jit has recorded is kept with the function that it returns. "
         "Call jit once, outside of the loop or of the function that is called often, and pass what changes as an "
         "argument"
     )

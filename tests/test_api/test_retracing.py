@@ -170,6 +170,14 @@ def test_code_is_found_behind_what_wraps_it(make):
     assert "each time anew" in message_of(lambda: [make()(1.0) for _ in range(3 * LIMIT)])
 
 
+def test_functions_that_are_used_and_let_go_are_no_mistake():
+    def train(rate):
+        step = ft.jit(lambda x: x * rate)
+        return [step(1.0) for _ in range(3)]
+
+    assert not warnings_of(lambda: [train(i) for i in range(5 * LIMIT)])
+
+
 def test_many_functions_that_live_are_no_mistake():
     def layer(scale):
         return ft.jit(lambda x: x * scale)
