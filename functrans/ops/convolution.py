@@ -199,18 +199,20 @@ def _best_tile(by_outputs: bool, sizes: _Sizes, conv: _Convolution) -> int:
         return 1
     n, window = sizes.out_spatial[-1], sizes.window[-1]
     stride, apart, inputs = conv.window_strides[-1], conv.rhs_dilation[-1], sizes.kernel[-2]
+    lanes = 64 // sizes.dtype.itemsize
     if by_outputs:
         n, window, stride, apart, inputs = window, n, apart, stride, sizes.input[0]
 
     def cost(members: int) -> float:
         span = _span(members, window, apart, stride)
         together = inputs * (span if members > 1 or apart == 1 else 1)
-        return span / members * (_COPY * (1 + 4 / together) + -(-members * sizes.kernel[-1] // 8) * 8)
+        columns = -(-members * sizes.kernel[-1] // lanes) * lanes  # so many are computed
+        return span / members * (_COPY * (1 + 4 / together) + columns)
 
     return min([members for members in range(1, 9) if n % members == 0], key=cost)
 
 
-_COPY = 15
+_COPY = 40
 """What it costs to copy an element, in units of multiplying and adding it; more by 4 / (elements that lie together)."""
 
 
