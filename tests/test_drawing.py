@@ -396,7 +396,9 @@ def test_save(tmp_path, hostile):
 
 def test_jupyter_shows_it():
     drawing = ft.draw(np.sin, V)
-    assert "<svg" in drawing._repr_svg_()
+    bundle = drawing._repr_mimebundle_()
+    assert bundle == {"image/svg+xml": drawing.svg(), "text/plain": repr(drawing)}
+    assert drawing._repr_mimebundle_(exclude=["text/plain"]).keys() == {"image/svg+xml"}
     assert repr(drawing) == "<drawing of sin: 1 operation, 1 argument, 1 output>"
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -209,8 +209,17 @@ class Drawing:
             raise ValueError(f'engine must be "dot", "functrans" or None, got {engine!r}')
         return engine == "dot" or (engine is None and shutil.which("dot") is not None)
 
-    def _repr_svg_(self) -> str:
-        return self.svg()
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """What Jupyter shows: SVG; PNG, which takes longer, where it is asked for alone."""
+        made: dict[str, Callable[[], Any]] = {
+            "image/svg+xml": self.svg,
+            "image/png": self.png,
+            "text/plain": self.__repr__,
+        }
+        wanted = (set(include) if include else {"image/svg+xml", "text/plain"}) - set(exclude or ())
+        return {kind: make() for kind, make in made.items() if kind in wanted}
 
     def __repr__(self) -> str:
         kinds = Counter([node.kind for node in self._graph.walk() if isinstance(node, Node)])

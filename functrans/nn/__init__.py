@@ -33,6 +33,7 @@ from functrans.nn.activations import (
     swish,
     tanh,
 )
+from functrans.nn.alignment import ctc_loss
 from functrans.nn.attention import dot_product_attention
 from functrans.nn.dropping import dropout
 from functrans.nn.losses import (
@@ -86,6 +87,7 @@ __all__ = [
     "celu",
     "cosine_distance",
     "cosine_similarity",
+    "ctc_loss",
     "dot_product_attention",
     "dropout",
     "elu",

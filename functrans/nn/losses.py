@@ -6,7 +6,7 @@ take the dtype of the predictions.
 
 from __future__ import annotations
 
-from math import log
+from math import log, prod
 from typing import Any
 
 import numpy as np
@@ -166,8 +166,12 @@ def log_cosh(predictions: Any, targets: Any = None) -> Any:
     return call(_log_cosh, _operands(predictions, targets))
 
 
-def _cosine_similarity(predictions: Any, targets: Any, epsilon: float, axes: Axes) -> Any:
+def _cosine_similarity(*operands_and_static: Any) -> Any:
+    predictions, targets, *mask, epsilon, axes = operands_and_static
     predictions, targets = _pair("cosine_similarity", predictions, targets)
+    for given in mask:
+        kept = fitting_mask("cosine_similarity", given, predictions)
+        predictions, targets = [lax.select(kept, x, like(0, x)) for x in (predictions, targets)]
     product = lax.reduce_sum(lax.mul(predictions, targets), axes)
     return lax.div(product, lax.mul(_length(predictions, epsilon, axes), _length(targets, epsilon, axes)))
 
@@ -179,30 +183,34 @@ def _length(x: Any, epsilon: float, axes: Axes) -> Any:
     return lax.select(short, like(epsilon, square), lax.sqrt(lax.select(short, like(1, square), square)))
 
 
-def _similarity(name: str, predictions: Any, targets: Any, epsilon: float, axis: Any) -> Any:
+def _similarity(name: str, predictions: Any, targets: Any, epsilon: float, axis: Any, where: Any) -> Any:
     axes = axes_of(name, axis, max(len(shape_of(predictions)), len(shape_of(targets))))
-    return call(_cosine_similarity, (predictions, targets), float(epsilon), axes)
+    operands = (predictions, targets) if where is None else (predictions, targets, where)
+    return call(_cosine_similarity, operands, float(epsilon), axes)
 
 
 @public
-def cosine_similarity(predictions: Any, targets: Any, *, epsilon: float = 0.0, axis: Any = -1) -> Any:
+def cosine_similarity(
+    predictions: Any, targets: Any, *, epsilon: float = 0.0, axis: Any = -1, where: Any = None
+) -> Any:
     """The cosine of the angle between vectors.
 
     Args:
         predictions, targets: arrays of vectors, which broadcast.
         epsilon: the least length that is divided by. With 0, a vector of zeros gives NaN.
         axis: along which the vectors lie.
+        where: booleans that broadcast to the arrays: elements to leave away.
 
     >>> import numpy as np
     >>> import functrans as ft
     >>> ft.nn.cosine_similarity(np.array([1.0, 0.0]), np.array([2.0, 0.0]))
     np.float64(1.0)
     """
-    return _similarity("cosine_similarity", predictions, targets, epsilon, axis)
+    return _similarity("cosine_similarity", predictions, targets, epsilon, axis, where)
 
 
 @public
-def cosine_distance(predictions: Any, targets: Any, *, epsilon: float = 0.0, axis: Any = -1) -> Any:
+def cosine_distance(predictions: Any, targets: Any, *, epsilon: float = 0.0, axis: Any = -1, where: Any = None) -> Any:
     """1 - cosine_similarity.
 
     >>> import numpy as np
@@ -210,7 +218,7 @@ def cosine_distance(predictions: Any, targets: Any, *, epsilon: float = 0.0, axi
     >>> ft.nn.cosine_distance(np.array([1.0, 0.0]), np.array([0.0, 2.0]))
     np.float64(1.0)
     """
-    similarity = _similarity("cosine_distance", predictions, targets, epsilon, axis)
+    similarity = _similarity("cosine_distance", predictions, targets, epsilon, axis, where)
     return call(_one_minus, (similarity,))
 
 
@@ -520,25 +528,36 @@ def kl_divergence_with_log_targets(log_predictions: Any, log_targets: Any, axis:
     return call(_divergence, operands, _along(axis, name, log_predictions, log_targets), name)
 
 
-def _smooth_labels(labels: Any, alpha: Any) -> Any:
-    (labels, alpha) = floating("smooth_labels", labels, alpha)
-    if not labels.ndim:
-        raise ValueError("smooth_labels: labels must have an axis of classes, the last one")
+def _smooth_labels(*operands_and_axis: Any) -> Any:
+    labels, alpha, *mask, axes = operands_and_axis
+    labels, alpha = floating("smooth_labels", labels, alpha)
     alpha = broadcast_to(alpha, labels.shape)
-    return lax.add(lax.mul(labels, _one_minus(alpha)), lax.mul(alpha, like(1 / labels.shape[-1], labels)))
+    if not mask:
+        share: Any = like(1 / max(1, prod(labels.shape[axis] for axis in axes)), labels)
+    else:
+        kept = convert_element_type(fitting_mask("smooth_labels", mask[0], labels), labels.dtype)
+        n = lax.broadcast_in_dim(
+            lax.reduce_sum(kept, axes), labels.shape, [d for d in range(labels.ndim) if d not in axes]
+        )
+        share = lax.div(kept, lax.max(n, like(1, n)))
+        labels = lax.mul(labels, kept)
+    return lax.add(lax.mul(labels, _one_minus(alpha)), lax.mul(alpha, share))
 
 
 @public
-def smooth_labels(labels: Any, alpha: Any) -> Any:
+def smooth_labels(labels: Any, alpha: Any, *, axis: Any = -1, where: Any = None) -> Any:
     """Labels moved towards the uniform distribution: (1 - alpha) * labels + alpha / n (Mueller et al. 2019).
 
     Args:
-        labels: probabilities, such as one-hot vectors, along the last axis.
+        labels: probabilities, such as one-hot vectors.
         alpha: by how much, from 0 to 1.
+        axis: the axis of the classes, or several.
+        where: booleans that broadcast to the labels: classes to leave away, which get 0.
 
     >>> import numpy as np
     >>> import functrans as ft
     >>> ft.nn.smooth_labels(np.array([1.0, 0.0]), 0.1)
     array([0.95, 0.05])
     """
-    return call(_smooth_labels, (labels, alpha))
+    axes = axes_of("smooth_labels", axis, len(shape_of(labels)))
+    return call(_smooth_labels, (labels, alpha) if where is None else (labels, alpha, where), axes)

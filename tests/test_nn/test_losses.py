@@ -177,3 +177,20 @@ def test_no_classes():
 def test_huber_loss_needs_a_positive_delta(delta):
     with pytest.raises(ValueError, match="huber_loss: delta must be positive, got"):
         nn.huber_loss(np.ones(2), delta=delta)
+
+
+def test_elements_that_are_left_away():
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(2, 3, 4))
+    where = np.array([True, True, False, True])
+    kept = nn.cosine_similarity(x[:, where], y[:, where])
+    np.testing.assert_allclose(nn.cosine_similarity(x, y, where=where), kept, rtol=1e-12)
+    np.testing.assert_allclose(nn.cosine_distance(x, y, where=where), 1 - kept, rtol=1e-12)
+    x[:, 2] = np.nan
+    np.testing.assert_allclose(nn.cosine_similarity(x, y, where=where), kept, rtol=1e-12)
+    labels = np.eye(4)[[0, 1, 3]]
+    smooth = nn.smooth_labels(labels, 0.3, where=where)
+    np.testing.assert_allclose(smooth[:, where], nn.smooth_labels(labels[:, where], 0.3), rtol=1e-12)
+    np.testing.assert_array_equal(smooth[:, 2], 0)
+    np.testing.assert_allclose(nn.smooth_labels(labels.T, 0.3, axis=0), nn.smooth_labels(labels, 0.3).T, rtol=1e-12)
+    np.testing.assert_array_equal(nn.smooth_labels(labels, 0.3, where=np.zeros(4, bool)), 0)

@@ -1,5 +1,8 @@
 """functrans.optim: each optimiser against the formula of its paper, on trees that hypothesis draws, and transformed."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
 import functrans as ft
-from functrans import optim
+from functrans import io, optim
 
 from . import formulas
 
@@ -256,3 +259,30 @@ def test_empty_trees():
 def test_options_that_contradict():
     with pytest.raises(ValueError, match="no bias_correction with centered"):
         optim.rmsprop(0.1, centered=True, bias_correction=True)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_states_that_are_pickled_or_saved_go_on_with_the_same_bits(name, tmp_path):
+    optimizer = ALL[name]
+    carry = stepped(optimizer, PARAMS, optimizer.init(PARAMS))
+    expected = stepped(optimizer, *carry)
+    io.save(tmp_path / "state", carry)
+    assert_same(stepped(optimizer, *io.load(tmp_path / "state", like=carry)), expected, rtol=0, atol=0)
+    assert_same(stepped(optimizer, *pickle.loads(pickle.dumps(carry))), expected, rtol=0, atol=0)
+
+
+def test_threads_train_as_if_they_were_alone():
+    optimizer = ALL["clipped"]
+    jitted = ft.jit(lambda params, state: stepped(optimizer, params, state))
+
+    def train(seed):
+        params = ft.tree.map(lambda x: x * (1 + seed), PARAMS)
+        carry = params, optimizer.init(params)
+        for _ in range(20):
+            carry = jitted(*carry) if seed % 2 else stepped(optimizer, *carry)
+        return carry
+
+    alone = [train(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(train, range(4)))
+    assert_same(together, alone, rtol=0, atol=0)
