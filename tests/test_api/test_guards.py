@@ -273,6 +273,7 @@ OTHERS = {
     "ordered dict": collections.OrderedDict(x=X, y=X),
     "deque": collections.deque([X, X]),
     "bounded deque": collections.deque([X, X], 2),
+    "a longer deque": collections.deque([X, X, X]),
     "default dict": collections.defaultdict(list, x=X, y=X),
     "layer": Layer(X, X, np.tanh),
     "another layer": Layer(X, X, np.sin),
