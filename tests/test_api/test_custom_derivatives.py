@@ -12,7 +12,6 @@ import pytest
 
 import functrans as ft
 from functrans import lax
-from functrans.api import transformed
 from functrans.core.primitive import Primitive
 from functrans.core.rules import def_abstract, def_batch, def_impl, def_jvp
 from functrans.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values, zero_from_primal
@@ -917,7 +916,7 @@ def test_errors_of_rules_show_the_users_frames_alone() -> None:
     f = linear(bwd=lambda r, ct: 1 / 0)
     with pytest.raises(ZeroDivisionError) as info:
         ft.grad(f)({"w": 2.0}, 3.0)
-    inner = [entry for entry in info.traceback if str(entry.path) != transformed.__file__]
+    inner = [entry for entry in info.traceback if entry.name != "__call__"]  # where it is raised again
     assert all("/functrans/" not in str(entry.path) for entry in inner)
 
 
