@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Any
 
 from functrans.core.aval import Aval
@@ -75,13 +77,14 @@ def _slice_of_joined(walk: Walk, cuts: list[Cut], found: Operation, operands: In
     start, n, stride = cuts[axis]
     if not n:
         return None
-    for x in operands:
-        length = walk.aval(x).shape[axis]
-        if start < length:
-            inside = start + (n - 1) * stride < length
-            return _cut(walk, x, [*cuts[:axis], (start, n, stride), *cuts[axis + 1 :]]) if inside else None
-        start -= length
-    return None
+    ends = found.memo.get("ends")
+    if ends is None:
+        ends = found.memo["ends"] = list(accumulate([aval.shape[axis] for aval in found.in_avals]))
+    number = bisect_right(ends, start)
+    first = start - (ends[number - 1] if number else 0)
+    if start + (n - 1) * stride >= ends[number]:
+        return None
+    return _cut(walk, operands[number], [*cuts[:axis], (first, n, stride), *cuts[axis + 1 :]])
 
 
 def _slice_of_padded(walk: Walk, cuts: list[Cut], found: Operation, operands: Inputs) -> Atom | None:
