@@ -108,6 +108,8 @@ def _recorded_anew(signature: Signature, others: Sequence[Signature]) -> Recorde
 def _python_call(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     arguments = flatten_arguments(fun, args, kwargs, shapes=True)
     _refuse_tracers(arguments)
+    if isinstance(fun, Jitted) or not isinstance(fun, Transformed):
+        arguments = _without_ints(arguments)
     before = program_counts()
     recording = _Watched(
         name_of(fun), arguments.avals, arguments.values, describe_input=arguments.path, reads=arguments.values
@@ -132,6 +134,17 @@ def _python_call(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     names, gradients = _argument_names(arguments), _gradients(fun, args, treedef, places)
     inside = tuple([(name_of(x.function.fun), _recorded_anew(x.signature, x.before)) for x in retraced])
     return Call(name_of(fun), recorded, jaxpr, values, names, outputs, gradients, frozenset(recording.read), inside)
+
+
+def _without_ints(arguments: Arguments) -> Arguments:
+    """The arguments of plain Python, whose ints and bools are what they are: sizes, flags, keys of dicts."""
+    places = range(len(arguments.leaves)) if arguments.places is None else arguments.places
+    kept = [i for i, place in enumerate(places) if type(arguments.leaves[place]) not in (int, bool)]
+    return arguments._replace(
+        avals=[arguments.avals[i] for i in kept],
+        values=[arguments.values[i] for i in kept],
+        places=[places[i] for i in kept],
+    )
 
 
 def _why_python_runs(fun: Callable[..., Any], new: int, total: int) -> str:

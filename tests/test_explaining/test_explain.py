@@ -192,6 +192,17 @@ def test_plain_python_may_branch_on_values():
     assert not report.only_read
 
 
+def test_ints_of_plain_python_are_ints():
+    def f(x, n, mode, flags):
+        return {3: x * 2, 4: x}[n] + (n in {3, 5}) + isinstance(n, int) + isinstance(flags["fast"], bool) + len(mode)
+
+    report = ft.explain(f, np.ones(2), 3, "sum", {"fast": True})
+    assert report.equations[0].text == "mul f64[2] 2.0 -> f64[2]"
+    with ft.disable_jit():
+        jitted = ft.jit(f, static_argnums=(1, 2, 3))
+        assert len(ft.explain(jitted, np.ones(2), 3, "sum", {"fast": True}).equations) == len(report.equations)
+
+
 @pytest.mark.parametrize(
     "f",
     [
@@ -270,9 +281,9 @@ def test_a_gradient_that_is_constant_is_not_zero():
 
 def test_what_only_python_reads():
     def f(x, flag):
-        return np.sin(x) if flag else np.cos(x)
+        return np.sum(np.sin(x) if flag else np.cos(x))
 
-    report = ft.explain(f, np.ones(2), True)
+    report = ft.explain(ft.grad(f), np.ones(2), True)
     assert (report.unused, report.only_read) == ((), ("flag",))
     assert "Python alone has read flag" in str(report)
 
