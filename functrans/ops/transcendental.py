@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from math import isfinite
 from math import log as log_of_number
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from functrans.core.jaxpr import Literal
 from functrans.core.rules import zeros_like
 from functrans.ops.bitwise import bitwise_and
-from functrans.ops.comparison import eq, select, without_zeros
+from functrans.ops.comparison import eq, is_inf, select, without_zeros
 from functrans.ops.elementwise import add, div, mul, neg, sub
 from functrans.ops.families import FLOAT, INEXACT, NUMBER, constant_like, def_derivative, elementwise, matched
 from functrans.ops.power import integer_slope, rsqrt, sqrt
@@ -151,7 +151,12 @@ def logistic(x: Any) -> Any:
 
 def _logistic_impl(x: Any) -> Any:
     with np.errstate(over="ignore"):  # 1 / inf is the right limit
-        return np.reciprocal(np.add(np.exp(np.negative(x)), 1))
+        out = np.negative(x)
+        if type(out) is not np.ndarray:
+            return np.reciprocal(np.add(np.exp(out), 1))
+        np.exp(out, out=out)
+        np.add(out, 1, out=out)
+        return np.reciprocal(out, out=out)
 
 
 logistic_p = elementwise("logistic", _logistic_impl, INEXACT)
@@ -166,19 +171,19 @@ def logaddexp(x: Any, y: Any) -> Any:
     return logaddexp_p.bind(*matched(x, y))
 
 
-def _share(exponential: Callable[[Any], Any], x: Any, out: Any, y: Any) -> Any:
-    """The derivative by x: how much of the sum is exp(x). That is exp(x - out), if x does not make up all of it."""
-    whole = eq(x, out)
-    zero, one, half = [constant_like(x, value) for value in (0, 1, 0.5)]
-    part = exponential(sub(select(whole, zero, x), select(whole, zero, out)))
-    return select(whole, select(eq(y, out), half, one), part)
+def _difference(x: Any, y: Any) -> Any:
+    """x - y, but 0 where they are the same infinity, of which each has half of the sum."""
+    if any([type(operand) is Literal and isfinite(operand.value) for operand in (x, y)]):
+        return sub(x, y)
+    same, zero = bitwise_and(eq(x, y), is_inf(x)), constant_like(x, 0)
+    return sub(select(same, zero, x), select(same, zero, y))
 
 
 logaddexp_p = elementwise("logaddexp", np.logaddexp, FLOAT)
 def_derivative(
     logaddexp_p,
-    lambda t, out, x, y: mul(t, _share(exp, x, out, y)),
-    lambda t, out, x, y: mul(t, _share(exp, y, out, x)),
+    lambda t, out, x, y: mul(t, logistic(_difference(x, y))),  # exp(x) / (exp(x) + exp(y))
+    lambda t, out, x, y: mul(t, logistic(_difference(y, x))),
 )
 
 
@@ -193,8 +198,8 @@ def logaddexp2(x: Any, y: Any) -> Any:
 logaddexp2_p = elementwise("logaddexp2", np.logaddexp2, FLOAT)
 def_derivative(
     logaddexp2_p,
-    lambda t, out, x, y: mul(t, _share(exp2, x, out, y)),
-    lambda t, out, x, y: mul(t, _share(exp2, y, out, x)),
+    lambda t, out, x, y: mul(t, logistic(mul(_difference(x, y), _LN2))),
+    lambda t, out, x, y: mul(t, logistic(mul(_difference(y, x), _LN2))),
 )
 
 # --------------------------------------------------------------------------------------------------------------------
