@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from functrans import tree, tree_util
 from functrans.tree import treedef as treedef_module
+from functrans.tree.building import generated_builder
 
 
 class Point(NamedTuple):
@@ -791,3 +792,24 @@ def test_tree_util():
         short = name.removeprefix("tree_")
         if name != "PyTreeDef":
             assert getattr(tree_util, name) is getattr(tree, short if short in tree.__all__ else name)
+
+
+@given(trees)
+def test_generated_functions_build_the_same(value):
+    leaves, treedef = tree.flatten(value)
+    assert exactly(generated_builder(treedef)(leaves)) == exactly(value)
+    for _ in range(40):  # it takes the place of the closures
+        built = treedef.unflatten(leaves)
+    assert exactly(built) == exactly(value)
+    with pytest.raises(ValueError, match="too many leaves"):
+        treedef.unflatten([*leaves, 1.0])
+
+
+def test_trees_that_no_function_is_generated_for():
+    deep = 1.0
+    for _ in range(60):
+        deep = [deep, None]
+    wide = list(range(3000))
+    for value in (deep, wide):
+        leaves, treedef = tree.flatten(value)
+        assert generated_builder(treedef)(leaves) == value

@@ -266,7 +266,7 @@ def record(
         outs, rest = outputs(out)
         jaxpr, known = recording.close_fresh(outs) if may_be_fresh else recording.close(outs)
     if type(jaxpr) is Jaxpr and (prediction is None or jaxpr is not prediction.program):
-        remember(code, key, jaxpr, recording.requests, recording.sources)
+        remember(code, key, jaxpr, recording)
     return Recorded(jaxpr, known, rest, recording.reads_values)
 
 
@@ -335,7 +335,7 @@ class Again:
             program, known = recording.close_fresh(outs)
         if type(program) is Jaxpr and (prediction is None or program is not prediction.program):
             key = self._place, self._avals, False, scopes
-            remember(self._code, key, program, recording.requests, recording.sources)
+            remember(self._code, key, program, recording)
             self._predicted = _nothing
         return program, known, rest
 

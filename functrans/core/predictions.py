@@ -54,12 +54,16 @@ class Prediction:
         program: the program.
         requests: what each of its equations was asked for by.
         sources: where. An equal program of another function has other lines.
+        alternatives: what the function has given besides.
     """
 
-    __slots__ = ("__weakref__", "_steps", "avals", "outs", "program", "requests", "sources", "starts")
+    __slots__ = ("__weakref__", "_steps", "alternatives", "avals", "outs", "program", "requests", "sources", "starts")
 
-    def __init__(self, program: Jaxpr, requests: list[Request], sources: list[Source]) -> None:
+    def __init__(
+        self, program: Jaxpr, requests: list[Request], sources: list[Source], alternatives: Alternatives
+    ) -> None:
         self.program = program
+        self.alternatives = alternatives
         self.outs = program.outs
         self.avals = list(program.in_avals)
         self.requests = requests
@@ -87,12 +91,54 @@ class Prediction:
         yield (*NO_REQUEST, (), None, first, len(program), None)
 
 
-_last: dict[Hashable, weakref.ref[Jaxpr]] = {}
-_MOST = 4096
-"""So many functions and avals are remembered; then all are forgotten."""
-register_table("predictions", _last, limit=_MOST, clear=_last.clear)
+class Alternatives:
+    """What recordings that are alike have become: the functions branch on values, or have loops of changing length.
+
+    Args:
+        code: what tells functions apart.
+    """
+
+    __slots__ = ("_programs", "code")
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self._programs: tuple[weakref.ref[Jaxpr], ...] = ()
+
+    def first(self) -> Prediction | None:
+        """The latest."""
+        programs = self._programs
+        return self._prediction(programs[0]) if programs else None
+
+    def put_first(self, program: Jaxpr) -> None:
+        """Note that a recording has become this."""
+        others = [r for r in self._programs if r() is not None and r() is not program]
+        self._programs = (weakref.ref(program), *others[: _MOST_ALTERNATIVES - 1])
+
+    def agreeing(self, prediction: Prediction, index: int, equation: RawEquation) -> Prediction | None:
+        """One that begins with as many equations of a prediction, and has this next."""
+        before = prediction.program.equations[:index]
+        for reference in self._programs:
+            found = self._prediction(reference)
+            if found is not None and found is not prediction:
+                equations = found.program.equations
+                if len(equations) > index and equations[index] == equation and equations[:index] == before:
+                    return found
+        return None
+
+    def _prediction(self, reference: weakref.ref[Jaxpr]) -> Prediction | None:
+        program = reference()
+        found: Prediction | None = None if program is None else program.memo.get("predictions", _NONE).get(self.code)
+        return found
+
+
+_NONE: dict[int, Prediction] = {}
+_MOST_ALTERNATIVES = 8
 _MOST_OF_ONE = 16
 """So many functions that give the same program have predictions of their own."""
+_latest: dict[Hashable, Alternatives] = {}
+_MOST = 4096
+"""So many functions and avals are remembered; then all are forgotten."""
+register_table("predictions", _latest, limit=_MOST, clear=_latest.clear)
 
 
 def prediction_for(code: int, key: Hashable) -> Prediction | None:
@@ -103,28 +149,25 @@ def prediction_for(code: int, key: Hashable) -> Prediction | None:
         key: what tells recordings of a function apart that are not alike. It is good to be right in both, and no error
             to be wrong.
     """
-    reference = _last.get((code, key))
-    program = None if reference is None else reference()
-    if program is None:
-        return None
-    found: Prediction | None = program.memo.get("predictions", _NONE).get(code)
-    return found
+    alternatives = _latest.get((code, key))
+    return None if alternatives is None else alternatives.first()
 
 
-_NONE: dict[int, Prediction] = {}
-
-
-def remember(code: int, key: Hashable, program: Jaxpr, requests: list[Request] | None, sources: list[Source]) -> None:
-    """Note what a recording has become, and by what its equations were asked for; None if that is not known."""
-    if len(_last) >= _MOST:
-        _last.clear()
-    _last[code, key] = weakref.ref(program)
-    if requests is not None:
+def remember(code: int, key: Hashable, program: Jaxpr, recording: Writing) -> None:
+    """Note which program a recording has become."""
+    alternatives = _latest.get((code, key))
+    if alternatives is None:
+        if len(_latest) >= _MOST:
+            _latest.clear()
+        alternatives = _latest[code, key] = Alternatives(code)
+    alternatives.put_first(program)
+    requests = recording.requests
+    if recording.prediction is None and requests is not None:  # else there is a prediction of this program
         predictions = program.memo.setdefault("predictions", {})
-        if code not in predictions or predictions[code].requests != requests:
+        if code not in predictions:
             if len(predictions) >= _MOST_OF_ONE:
                 predictions.clear()
-            predictions[code] = Prediction(program, requests, sources)
+            predictions[code] = Prediction(program, requests, recording.sources, alternatives)
 
 
 class Writing:
@@ -215,6 +258,16 @@ class Writing:
             if self.requests is not None:
                 self.requests.extend(prediction.requests[:index])
             self.prediction, self.step, self._held = None, NO_STEP, NO_STEP
+
+    def turn(self, equation: RawEquation) -> bool:
+        """Go along another prediction, one that has this equation next; false if there is none."""
+        prediction, index = self.prediction, self.step[6]
+        other = prediction and self.direct and prediction.alternatives.agreeing(prediction, index, equation)
+        if not other:
+            return False
+        self.prediction, self.advance = other, iter(other.steps[index:]).__next__
+        self.step = self.advance()
+        return True
 
     def expect_scopes(self, scopes: tuple[str, ...]) -> None:
         """Depart if what is predicted to come next was not in these scopes."""

@@ -335,7 +335,7 @@ class Recording(Writing):
         """As `record`, of an operation on atoms."""
         if self.prediction is not None:
             _, _, _, expected_inputs, _, first, _, expected = self.step
-            if expected is operation and expected_inputs == inputs:
+            if (expected is operation and expected_inputs == inputs) or self.turn((operation, inputs)):
                 self.step = self.advance()
                 return self._results(operation, first)
             self.depart()

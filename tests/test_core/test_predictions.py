@@ -119,7 +119,8 @@ def test_a_prediction_changes_nothing(steps, others, shared):
     with no_predictions():
         expected = record(function_of(steps), X, Y)
         gradient = ft.grad(function_of(steps), (0, 1))(X, Y)
-    record(function_of(others), X, Y)  # it may go wrong at any place, or be right
+    for variant in (steps, others):  # the prediction may go wrong at any place, or be right
+        record(function_of(variant), X, Y)
     assert record(function_of(steps), X, Y) == expected
     assert record(function_of(steps), X, Y) == expected
     short_way = ft.grad(function_of(steps), (0, 1))
@@ -191,6 +192,30 @@ def test_after_the_first_difference_all_is_written():
     with written() as names:
         ft.grad(function_of([("add", 1.0), ("power", 3.0), ("float", 1.0)]))(X, Y)
     assert names == ["integer_pow", "call", "mul", "reduce_sum"]
+
+
+def test_what_was_recorded_before_the_last_is_known_too():
+    kinds = [[("add", 1.0), (name, 1.0), ("float", 1.0)] for name in ("ufunc", "captured", "power", "slice")]
+    for steps in kinds:
+        for _ in range(2):
+            ft.grad(function_of(steps))(X, Y)
+    with no_predictions():
+        expected = [ft.grad(function_of(steps))(X, Y).tobytes() for steps in kinds]
+    with written() as names:
+        assert [ft.grad(function_of(steps))(X, Y).tobytes() for steps in kinds] == expected
+    assert names == []
+
+
+def test_loops_of_changing_length():
+    def function(x, n):
+        for _ in range(n):
+            x = np.tanh(x) * 1.5
+        return x.sum()
+
+    with no_predictions():
+        expected = [ft.grad(function)(X, n).tobytes() for n in range(6)]
+    for _ in range(3):
+        assert [ft.grad(function)(X, n).tobytes() for n in range(6)] == expected
 
 
 def test_the_end_may_come_early_or_late():
