@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from functrans.core.builder import new_program
-from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal, RawEquation, Source
+from functrans.core.jaxpr import Atom, Jaxpr, Literal, Operation, RawEquation
 from functrans.ops.elementwise import add_p
 from functrans.ops.padded_sums import sum_padded_p
 from functrans.ops.slicing import PaddingConfig, pad_p
@@ -20,10 +20,11 @@ __all__ = ["sum_padded_arrays"]
 
 
 class _Sum(NamedTuple):
-    """Terms that are added up from the first to the last, some of them padded: None is an array as it is."""
+    """Terms that are added up from the first to the last."""
 
     atoms: list[Atom]
     configs: list[PaddingConfig | None]
+    """How each is padded; None where it is an array as it is."""
 
 
 def sum_padded_arrays(jaxpr: Jaxpr) -> Jaxpr:
@@ -33,61 +34,52 @@ def sum_padded_arrays(jaxpr: Jaxpr) -> Jaxpr:
     sums = _sums(jaxpr)
     if not sums:
         return jaxpr
-    equations: list[RawEquation] = []
-    sources: list[Source] = []
-    atoms: list[Atom] = []
-    n_results = 0
-    for eqn in jaxpr.eqns:
-        found = sums.get(eqn.outs.start) if eqn.primitive is add_p else None
-        equation = (eqn.operation, eqn.inputs) if found is None else _equation(jaxpr, eqn, found)
-        operation, inputs = equation
-        equations.append((operation, tuple([atoms[x] if type(x) is int and x >= 0 else x for x in inputs])))
-        sources.append(eqn.source)
-        atoms.extend(range(n_results, n_results + len(eqn.outs)))
-        n_results += len(eqn.outs)
-    return new_program(
-        jaxpr.in_avals, equations, sources, [atoms[x] if type(x) is int and x >= 0 else x for x in jaxpr.outs]
-    )
+    equations = list(jaxpr.equations)
+    for number, terms in sums.items():
+        equations[number] = _equation(jaxpr, equations[number][0], terms)
+    return new_program(jaxpr.in_avals, equations, jaxpr.sources, jaxpr.outs)
 
 
-def _equation(jaxpr: Jaxpr, eqn: Equation, terms: _Sum) -> RawEquation:
-    whole = ((0, 0, 0),) * eqn.out_avals[0].ndim
+def _equation(jaxpr: Jaxpr, adding: Operation, terms: _Sum) -> RawEquation:
+    whole = ((0, 0, 0),) * adding.out_avals[0].ndim
     configs = tuple([whole if config is None else config for config in terms.configs])
     avals = tuple([jaxpr.aval(x).strong for x in terms.atoms])
     return sum_padded_p.operation(avals, {"padding_configs": configs}), tuple(terms.atoms)
 
 
 def _sums(jaxpr: Jaxpr) -> dict[int, _Sum]:
-    """By the number of the last addition, the sums that are worth it."""
-    uses = Counter([x for eqn in jaxpr.eqns for x in eqn.inputs if type(x) is int])
+    """The sums that are worth it, by the number of the equation that adds the last term."""
+    uses = Counter([x for _, inputs in jaxpr.equations for x in inputs if type(x) is int])
     uses.update([x for x in jaxpr.outs if type(x) is int])
     pads: dict[Atom, tuple[Atom, PaddingConfig]] = {}
-    sums: dict[Any, _Sum] = {}
-    for eqn in jaxpr.eqns:
-        if eqn.primitive is pad_p:
-            config = eqn.params["padding_config"]
-            if _is_zero(eqn.inputs[1]) and all([low >= 0 and high >= 0 for low, high, _ in config]):
-                pads[eqn.outs.start] = eqn.inputs[0], config
-        elif eqn.primitive is add_p:
-            _extend(sums, pads, uses, eqn)
-    return {out: terms for out, terms in sums.items() if _is_worth_it(terms)}
+    sums: dict[Atom, tuple[int, _Sum]] = {}
+    out = 0
+    for number, (operation, inputs) in enumerate(jaxpr.equations):
+        if operation.primitive is pad_p:
+            config = operation.params["padding_config"]
+            if _is_zero(inputs[1]) and all([low >= 0 and high >= 0 for low, high, _ in config]):
+                pads[out] = inputs[0], config
+        elif operation.primitive is add_p:
+            terms = _extended(sums, pads, uses, *inputs)
+            if terms is not None:
+                sums[out] = number, terms
+        out += len(operation.out_avals)
+    return {number: terms for number, terms in sums.values() if _is_worth_it(terms)}
 
 
-def _extend(sums: dict[Any, _Sum], pads: dict[Atom, Any], uses: Counter[Any], eqn: Equation) -> None:
-    """Begin a sum, or add a term to one of which nothing else is made (a + b and b + a have the same bits)."""
-    before, term = eqn.inputs
-    if before not in sums or uses[before] > 1:
-        before, term = term, before
-    if before in sums and uses[before] == 1:
-        terms = sums.pop(before)
-    else:
-        terms = _Sum([], [])
-        before, term = eqn.inputs
-        if before not in pads and term not in pads:
-            return
-        _append(terms, pads, before)
-    _append(terms, pads, term)
-    sums[eqn.outs.start] = terms
+def _extended(sums: dict[Atom, Any], pads: dict[Atom, Any], uses: Counter[Any], x: Atom, y: Atom) -> _Sum | None:
+    """A sum that begins, or one of which nothing else is made with a term more (x + y and y + x have the same bits)."""
+    for before, term in ((x, y), (y, x)):
+        if before in sums and uses[before] == 1:
+            terms: _Sum = sums.pop(before)[1]
+            _append(terms, pads, term)
+            return terms
+    if x not in pads and y not in pads:
+        return None
+    terms = _Sum([], [])
+    _append(terms, pads, x)
+    _append(terms, pads, y)
+    return terms
 
 
 def _append(terms: _Sum, pads: dict[Atom, Any], atom: Atom) -> None:
