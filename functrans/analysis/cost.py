@@ -135,6 +135,11 @@ def _reduction(eqn: Equation, moved: int) -> Cost:
     return Cost(eqn.in_avals[0].size * _factor(eqn), moved)
 
 
+def _sum_padded(eqn: Equation, moved: int) -> Cost:
+    """Each array is added where it is put."""
+    return Cost(sum([aval.size for aval in eqn.in_avals]) * _factor(eqn), moved)
+
+
 def _cumulative(weight: int) -> Rule:
     return lambda eqn, moved: Cost(weight * eqn.out_avals[0].size * _factor(eqn), moved)
 
@@ -218,6 +223,7 @@ _RULES: dict[str, Rule] = {
     "cumlogsumexp": _cumulative(22),
     **dict.fromkeys(["dot_general", "guarded_dot_general"], _dot_general),
     "conv_general_dilated": _convolution,
+    "sum_padded": _sum_padded,
     **dict.fromkeys(["reduce_window_sum", "reduce_window_max", "reduce_window_min"], _window),
     "sort": _sort("dimension"),
     "argsort": _sort("dimension"),

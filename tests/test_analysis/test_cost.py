@@ -66,6 +66,12 @@ def test_a_convolution():
     assert grouped.flops == 2 * (2 * 6 * 8 * 8) * 9
 
 
+def test_cotangents_of_slices_cost_what_they_are_long():
+    found = cost(ft.grad(lambda x: sum(np.sum(x[i : i + 2] ** 3) for i in range(0, 8, 2))), np.ones(1000))
+    assert not found.unknown
+    assert found.flops < 100
+
+
 def test_what_is_not_selected_is_not_read():
     program = finalize(ft.make_jaxpr(lambda x, i: x[i])(np.ones(1000), np.arange(10)).jaxpr)
     costs = zip(program.eqns, costs_of_equations(program), strict=True)
