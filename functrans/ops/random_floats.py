@@ -22,11 +22,12 @@ Dtype = np.dtype[Any]
 Polynomial = tuple[float, ...]
 """Coefficients, highest powers first."""
 
-# erf_inv(x) / x as a function of w - 2.5, with w = -log(1 - x * x), for w < 5.
+# erf_inv(x) / x as a function of 2.5 - w, with w = -log(1 - x * x), for w < 5.
 _GILES_CENTRAL: Polynomial = (
-    2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503, -0.00417768164,
-    0.246640727, 1.50140941,
+    2.81022636e-08, -3.43273939e-07, -3.5233877e-06, 4.39150654e-06, 0.00021858087, 0.00125372503, -0.00417768164,
+    -0.246640727, 1.50140941,
 )  # fmt: skip
+_ONE, _MIDDLE = np.array(1, np.float32), np.array(2.5, np.float32)
 # As a function of sqrt(w) - 3, for larger w.
 _GILES_OUTER: Polynomial = (
     -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047,
@@ -51,8 +52,7 @@ def _normal(high: Words, low: Words, out: Floats) -> None:
     dtype = out.dtype.type
     lowest = np.nextafter(dtype(-1), dtype(0))
     out *= dtype(1) - lowest
-    out += lowest
-    np.maximum(out, lowest, out=out)
+    out += lowest  # not below it, since rounding keeps order
     if dtype is np.float32:
         _scale_by_giles(out)
     else:
@@ -65,16 +65,14 @@ _erf_inv: Callable[[Any], Any] = erf_inv_p.impl  # type: ignore[assignment]
 
 def _scale_by_giles(x: Floats) -> None:
     """erf_inv(x), in place, of float32 between -1 and 1."""
-    one = np.float32(1)
-    w = one - x
-    factor = x + one
-    w *= factor
-    np.log(w, out=w)
-    np.negative(w, out=w)
-    outer = np.flatnonzero(w >= 5)
-    far = np.sqrt(w[outer])
-    w -= np.float32(2.5)
-    _evaluate(_GILES_CENTRAL, w, factor)
+    v = _ONE - x
+    factor = x + _ONE
+    v *= factor
+    np.log(v, out=v)  # -w
+    outer = np.flatnonzero(v <= -5)
+    far = np.sqrt(-v[outer])
+    v += _MIDDLE
+    _evaluate(_GILES_CENTRAL, v, factor)
     if outer.size:
         far -= np.float32(3)
         factor[outer] = _evaluate(_GILES_OUTER, far, np.empty_like(far))
@@ -82,11 +80,12 @@ def _scale_by_giles(x: Floats) -> None:
 
 
 def _evaluate(coefficients: Polynomial, x: Floats, out: Floats) -> Floats:
-    np.multiply(x, np.float32(coefficients[0]), out=out)
-    for coefficient in coefficients[1:-1]:
-        out += np.float32(coefficient)
+    first, *middle, last = [np.array(c, np.float32) for c in coefficients]
+    np.multiply(x, first, out=out)
+    for coefficient in middle:
+        out += coefficient
         out *= x
-    out += np.float32(coefficients[-1])
+    out += last
     return out
 
 
