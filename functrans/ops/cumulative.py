@@ -93,7 +93,7 @@ def _cumulative(name: str, ufunc: np.ufunc, kinds: str) -> Primitive:
 _LONG_ROW = 32
 _MANY = 256
 """With so long rows, and so many elements of them, for each place along the axis."""
-_EXACT = frozenset({np.add, np.multiply, np.logaddexp})
+_EXACT = (np.add, np.multiply, np.logaddexp)
 """Of which one call on rows gives the same bits as one on elements (the others choose between zeros otherwise)."""
 
 
