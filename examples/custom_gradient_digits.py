@@ -123,7 +123,7 @@ def save_picture(path, losses, seen):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_option(parser)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=3000, help="of training, a batch each")
     parser.add_argument("--hidden", type=int, default=150, help="units of the hidden layer")
     parser.add_argument("--batch", type=int, default=128, help="digits in a batch")
     parser.add_argument("--rate", type=float, default=1e-3, help="of Adam")

@@ -167,7 +167,7 @@ def save_picture(path, history, y):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=10, help="steps, each on the one sample")
     parser.add_argument("--rate", type=float, default=0.1, help="learning rate")
     parser.add_argument("--out", type=Path, default=Path("graph_of_nodes.png"), help="where to save the picture")
     parser.add_argument("--graph", type=Path, help="where to save a drawing of the graph, if anywhere")

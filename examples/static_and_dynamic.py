@@ -203,7 +203,13 @@ def save_picture(path, found):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        choices=list(NETWORKS),
+        default=list(NETWORKS),
+        help="which to train; both if not given",
+    )
     parser.add_argument("--steps", type=int, default=30, help="of gradient descent")
     parser.add_argument("--batch", type=int, default=64, help="images")
     parser.add_argument("--rate", type=float, default=0.2, help="learning rate")

@@ -98,6 +98,7 @@ def reduce_window(
         window_strides: how far apart windows begin; 1 if not given.
         padding: "VALID" for none, "SAME" for as much as makes the result as long as the operand divided by the stride,
             the odd element behind ("SAME_LOWER": in front), or how many elements to put before and behind each axis.
+            What "SAME" is does not depend on `base_dilation`, as in JAX.
         base_dilation: put so many less one elements of padding between the elements of the operand.
         window_dilation: how far apart the elements of a window are; 1 if not given.
 
@@ -356,10 +357,9 @@ def _reduce_window(
         _lengths("window_dilation", window_dilation, shape),
     )
     base = _lengths("base_dilation", base_dilation, shape)
-    dilated = tuple([n + max(n - 1, 0) * (step - 1) for n, step in zip(shape, base, strict=True)])
     config = [
         (before, behind, step - 1)
-        for (before, behind), step in zip(window_padding(padding, dilated, windowing), base, strict=True)
+        for (before, behind), step in zip(window_padding(padding, shape, windowing), base, strict=True)
     ]
     recorded = _computation("reduce_window", computation, given)
     primitive = recorded.recognised()

@@ -210,3 +210,14 @@ def test_windows_of_integers_nan_and_pytrees():
 def test_messages(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("window", "padding", "expected"),
+    [(2, "SAME", [0, 1, 2]), (3, "SAME", [1, 3, 5]), (3, "SAME_LOWER", [0, 1, 2]), (3, "VALID", [1, 3, 5])],
+)
+def test_named_padding_is_that_of_the_operand_before_its_dilation(
+    window: int, padding: str, expected: list[int]
+) -> None:
+    found = lax.reduce_window(np.arange(4), 0, lax.add, (window,), (2,), padding, base_dilation=(2,))
+    np.testing.assert_array_equal(found, expected)
