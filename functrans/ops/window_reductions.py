@@ -29,7 +29,7 @@ from functrans.ops.families import NUMBER, REAL
 from functrans.ops.iota import iota
 from functrans.ops.selection import max as maximum
 from functrans.ops.selection import min as minimum
-from functrans.ops.shape import moveaxis, reshape
+from functrans.ops.shape import broadcast_in_dim, moveaxis, reshape
 from functrans.ops.slicing import pad, slice_in_dim
 from functrans.ops.sorting import taken_along_axis
 
@@ -205,6 +205,10 @@ def reduce_window_sum(
 def _sum_transpose(
     ct: Any, operand: Any, *, window_dimensions: Shape, window_strides: Shape, window_dilation: Shape
 ) -> tuple[Any]:
+    if window_dimensions == window_strides and all(
+        [k == 1 or d == 1 for k, d in zip(window_dimensions, window_dilation, strict=True)]
+    ):
+        return (_repeated(ct, window_dimensions, operand.shape),)
     # Element j gets the cotangents of the windows that begin at j, j - dilation, ...: a sum over windows again.
     config = []
     for n, m, window, stride, dilation in zip(
@@ -213,6 +217,14 @@ def _sum_transpose(
         span = (m - 1) * stride + 1 if m else 0
         config.append(((window - 1) * dilation, n - span, stride - 1))
     return (reduce_window_sum(pad(ct, 0, config), window_dimensions, None, window_dilation),)
+
+
+def _repeated(ct: Any, times: Shape, shape: Shape) -> Any:
+    """Each element so many times along each axis, and zeros behind up to a shape: windows that follow each other."""
+    lengths = [k for pair in zip(ct.shape, times, strict=True) for k in pair]
+    repeated = broadcast_in_dim(ct, lengths, range(0, 2 * ct.ndim, 2))
+    whole = reshape(repeated, [n * k for n, k in zip(ct.shape, times, strict=True)])
+    return pad(whole, 0, [(0, n - m, 0) for n, m in zip(shape, whole.shape, strict=True)])
 
 
 reduce_window_sum_p = _window_reduction("reduce_window_sum", np.add, NUMBER)

@@ -17,6 +17,8 @@ LAYOUTS: dict[str, tuple[Shape, Shape, Shape, Shape]] = {
     "strides": ((7, 5), (3, 2), (2, 3), (1, 1)),
     "dilation": ((6, 7), (2, 3), (1, 2), (3, 2)),
     "long": ((12,), (7,), (1,), (1,)),
+    "one behind the other": ((5, 6), (2, 3), (2, 3), (1, 1)),
+    "one behind the other, along one axis": ((7, 3), (2, 1), (2, 1), (1, 2)),
     "no window fits": ((2, 3), (3, 1), (1, 1), (1, 1)),
     "ones": ((2, 3), (1, 1), (1, 1), (1, 1)),
 }
