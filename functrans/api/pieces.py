@@ -14,7 +14,7 @@ from functrans.backends.numpy_codegen.function import FunctionWriter
 from functrans.backends.numpy_codegen.generate import input_values
 from functrans.backends.numpy_codegen.module import Module
 from functrans.config import config
-from functrans.core.builder import Builder
+from functrans.core.builder import Builder, with_outs
 from functrans.core.evaluation import Environment, eval_jaxpr, stage
 from functrans.core.jaxpr import Atom, Jaxpr, Literal, Operation
 from functrans.ops.comparison import select_n_p
@@ -378,14 +378,7 @@ def _program_of(operation: Operation, pattern: tuple[Any, ...]) -> tuple[Jaxpr, 
 
 
 def _with_outs(jaxpr: Jaxpr, outs: Sequence[Atom]) -> Jaxpr:
-    return tidied(_rebuilt(jaxpr, outs))
-
-
-def _rebuilt(jaxpr: Jaxpr, outs: Sequence[Atom]) -> Jaxpr:
-    builder = Builder(jaxpr.in_avals)
-    for eqn in jaxpr.eqns:
-        builder.add(eqn.operation, eqn.inputs, eqn.source)
-    return builder.build(outs)
+    return tidied(with_outs(jaxpr, outs))
 
 
 def _with_literals(jaxpr: Jaxpr, kinds: Sequence[Kind]) -> Jaxpr:
@@ -456,7 +449,7 @@ def _differs_in_names(one: Piece, other: Piece, apart: Jaxpr, whole: Jaxpr) -> b
 
 
 def _with_live_outs(jaxpr: Jaxpr, outs: Sequence[Atom]) -> Jaxpr:
-    return eliminate_dead_code(_rebuilt(jaxpr, outs))
+    return eliminate_dead_code(with_outs(jaxpr, outs))
 
 
 def _fused(one: Piece, result: int, other: Piece, number: int, places: tuple[int, ...]) -> Piece:

@@ -40,7 +40,7 @@ from functrans.api.pieces import (
 from functrans.backends.interpreter import owned
 from functrans.config import config
 from functrans.core.aval import Aval
-from functrans.core.jaxpr import Atom, Fresh, Jaxpr, Literal, Operation
+from functrans.core.jaxpr import Atom, Fresh, Jaxpr, Literal, Operation, gc_paused
 from functrans.core.recording import staging_open
 from functrans.core.tracer import Tracer
 from functrans.transforms.reverse import gradient
@@ -65,7 +65,9 @@ def run_gradient(
     if isinstance(program, Fresh):
         if _suits(program, values):
             try:
-                return Plan(program, wrt, with_value).run(values)
+                with gc_paused():
+                    plan = Plan(program, wrt, with_value)
+                return plan.run(values)
             except NotInPieces:
                 pass
         program = program.interned()

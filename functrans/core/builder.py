@@ -9,7 +9,7 @@ from functrans.core.aval import Aval
 from functrans.core.check import check_jaxpr
 from functrans.core.jaxpr import Atom, Jaxpr, Operation, RawEquation, Source
 
-__all__ = ["Builder", "new_program"]
+__all__ = ["Builder", "new_program", "with_outs"]
 
 
 class Builder:
@@ -51,3 +51,8 @@ def new_program(
     if config.check_programs:
         check_jaxpr(jaxpr)
     return jaxpr
+
+
+def with_outs(jaxpr: Jaxpr, outs: Sequence[Atom]) -> Jaxpr:
+    """The program with other outputs, not interned."""
+    return new_program(jaxpr.in_avals, jaxpr.equations, list(jaxpr.sources), outs)

@@ -42,6 +42,7 @@ __all__ = [
     "clear_programs",
     "derived",
     "fresh_or_interned",
+    "gc_paused",
     "intern_program",
     "interned",
     "jaxprs_in",
@@ -420,7 +421,7 @@ def derived(jaxpr: Jaxpr, key: Hashable, make: Callable[[], T]) -> T:
         return memo[key]
     except KeyError:
         pass
-    with _gc_paused(), _in_use(jaxpr):
+    with gc_paused(), _in_use(jaxpr):
         value = make()
     with _lock:
         value = memo.setdefault(key, value)  # another thread may have been first
@@ -443,8 +444,9 @@ def _in_use(jaxpr: Jaxpr) -> Iterator[None]:
 
 
 @contextmanager
-def _gc_paused() -> Iterator[None]:
-    # What is being made is kept: to look through it for garbage again and again makes the time grow with its square.
+def gc_paused() -> Iterator[None]:
+    """Within it, what is made is kept: to look through it for garbage again and again makes the time grow with its
+    square."""
     if not gc.isenabled():
         yield
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from functrans.core.builder import Builder
+from functrans.core.builder import Builder, with_outs
 from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Equation, Jaxpr
 from functrans.ops import bitwise, comparison, conversion, elementwise, magnitude, power, selection, shape, slicing
@@ -140,16 +140,13 @@ def _rewrite_linear(
         return have[atom]
 
     env = Environment([-1 - i for i in range(n_tangents)] + [computed(atom) for atom in residuals])
-    for eqn in linear.eqns:
-        env.write(builder.add(eqn.operation, tuple(env.read_all(eqn.inputs)), eqn.source))
+    for (operation, inputs), source in zip(linear.equations, linear.sources, strict=True):
+        env.write(builder.add(operation, tuple(env.read_all(inputs)), source))
     return builder.build(env.read_all(linear.outs))
 
 
 def _close(primal: Jaxpr, outs: tuple[Any, ...], read: list[int]) -> tuple[Jaxpr, tuple[int, ...]]:
     """The primal program with the residuals that are read after its outputs, but for inputs and outputs themselves."""
-    builder = Builder(primal.in_avals)
-    for eqn in primal.eqns:
-        builder.add(eqn.operation, eqn.inputs, eqn.source)
     results = list(outs)
     numbers: dict[Any, int] = {}
     for number, atom in enumerate(outs):
@@ -160,4 +157,4 @@ def _close(primal: Jaxpr, outs: tuple[Any, ...], read: list[int]) -> tuple[Jaxpr
             numbers[atom] = len(results)
             results.append(atom)
         places.append(atom if atom < 0 else numbers[atom])
-    return builder.build(results), tuple(places)
+    return with_outs(primal, results), tuple(places)

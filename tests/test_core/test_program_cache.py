@@ -192,26 +192,26 @@ def test_a_float_that_changes_makes_no_new_program() -> None:
     for rate in (0.1, 0.2, 0.3, 0.1):
         gradient = ft.grad(lambda x, rate=rate: total(counted(lax.mul(x, X)) * rate))(X)
         np.testing.assert_allclose(gradient, rate * X * np.cos(X * X))
-    assert counted.rules == 1
+    assert counted.rules <= 3  # twice for a piece of it at first sight, once for the whole program
 
 
 def test_equal_floats_do_not_merge() -> None:
     """The first call has equal floats; the program must not take them for one."""
     counted = Counted("counted with equal floats")
     f = lambda x, a, b: total(counted(x) * a + x * b)
-    results = [ft.grad(lambda x, a=a, b=b: f(x, a, b))(X) for a, b in ((2.0, 2.0), (2.0, 5.0))]
-    np.testing.assert_allclose(results[0], 2 * np.cos(X) + 2)
-    np.testing.assert_allclose(results[1], 2 * np.cos(X) + 5)
-    assert counted.rules == 1
+    for a, b in ((2.0, 2.0), (2.0, 5.0), (3.0, 3.0), (4.0, 5.0)):
+        result = ft.grad(lambda x, a=a, b=b: f(x, a, b))(X)
+        np.testing.assert_allclose(result, a * np.cos(X) + b)
+    assert counted.rules <= 3
 
 
 def test_arrays_that_change_make_no_new_program() -> None:
     counted = Counted("counted with arrays")
-    for scale in (1.0, 2.0):
+    for scale in (1.0, 2.0, 3.0, 4.0):
         data = scale * X
         gradient = ft.grad(lambda x, data=data: total(counted(x) * data))(X)
         np.testing.assert_allclose(gradient, data * np.cos(X))
-    assert counted.rules == 1
+    assert counted.rules <= 3
 
 
 def test_the_same_bits_on_every_call() -> None:
