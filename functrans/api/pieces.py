@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 from functrans.backends.numpy_codegen.function import FunctionWriter
 from functrans.backends.numpy_codegen.generate import input_values
 from functrans.backends.numpy_codegen.module import Module
+from functrans.caching import register_table
 from functrans.config import config
 from functrans.core.builder import Builder, with_outs
 from functrans.core.evaluation import Environment, eval_jaxpr, stage
 from functrans.core.jaxpr import Atom, Jaxpr, Literal, Operation
+from functrans.core.primitive import registered_primitives
 from functrans.ops.comparison import select_n_p
 from functrans.ops.conversion import convert_element_type_p
 from functrans.ops.elementwise import add_p, div_p, mul_p, neg_p, sub_p
@@ -327,15 +329,40 @@ def keep(table: dict[Any, Any], key: Hashable, value: Any) -> None:
     table[key] = value
 
 
+_TABLES = ("pieces", "pieces, NaN kept"), ("known pieces", "known pieces, NaN kept")
+
+
 def table_key() -> str:
-    """Where an operation keeps its pieces."""
-    return "pieces" if config.nan_safe_gradients else "pieces, NaN kept"
+    """Where an operation keeps its pieces, by pattern."""
+    return _TABLES[0][not config.nan_safe_gradients]
 
 
 def known_key() -> str:
-    """Where an operation keeps the pieces that are known to be independent of those that make their operands: by the
-    tangents of the operands."""
-    return "known pieces" if config.nan_safe_gradients else "known pieces, NaN kept"
+    """Where it keeps those of them that are known to be independent of those that make their operands, by the tangents
+    of the operands."""
+    return _TABLES[1][not config.nan_safe_gradients]
+
+
+class _Pieces:
+    """All pieces there are."""
+
+    def __len__(self) -> int:
+        return sum([len(memo.get(key, ())) for memo in self._memos() for key in _TABLES[0]])
+
+    def clear(self) -> None:
+        """Let go of them."""
+        for memo in self._memos():
+            for key in (*_TABLES[0], *_TABLES[1]):
+                memo.pop(key, None)
+
+    def _memos(self) -> list[dict[Hashable, Any]]:
+        return [
+            operation.memo for primitive in registered_primitives().values() for operation in primitive.operations()
+        ]
+
+
+_pieces = _Pieces()
+register_table("pieces of gradients", _pieces, clear=_pieces.clear)
 
 
 _ARITHMETIC = frozenset({add_p, sub_p, mul_p, div_p, neg_p, convert_element_type_p, broadcast_in_dim_p, select_n_p})

@@ -67,9 +67,10 @@ def run_gradient(
             try:
                 with gc_paused():
                     plan = Plan(program, wrt, with_value)
+            except Exception:  # where it is more than `NotInPieces`, the whole program says what is wrong, and where
+                plan = None
+            if plan is not None:
                 return plan.run(values)
-            except NotInPieces:
-                pass
         program = program.interned()
     return run_program(gradient(program, wrt, with_value), values)
 

@@ -372,6 +372,7 @@ class Fresh(NamedTuple):
 
 _seen: dict[int, None] = {}
 _SEEN_AT_MOST = 4096
+register_table("programs seen once", _seen, limit=_SEEN_AT_MOST)  # cleared with the programs
 
 
 def fresh_or_interned(

@@ -139,6 +139,10 @@ class Primitive:
                 found = self._operations.setdefault((in_avals, frozen), fresh)
         return found
 
+    def operations(self) -> list[Operation]:
+        """Its operations that are in use."""
+        return list(self._operations.values())
+
     def remedy(self, rule: str, signature: str) -> str:
         """What to write to give it a rule."""
         if self.decorated is not None:
@@ -147,7 +151,7 @@ class Primitive:
 
     def forget(self) -> None:
         """Let go of all that was derived from the rules: one of them has changed."""
-        operations = list(self._operations.values())
+        operations = self.operations()
         for operation in operations:
             operation.run = None
             operation.memo.clear()

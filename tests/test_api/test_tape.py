@@ -382,13 +382,16 @@ def test_what_is_kept_for_operations_is_bounded() -> None:
     tables = [
         table
         for primitive in registered_primitives().values()
-        for operation in list(primitive._operations.values())
+        for operation in primitive.operations()
         for key, table in operation.memo.items()
         if key == "pieces"
     ]
     assert tables
     ft.grad(f)(0.5, 600)
     assert max(map(len, tables)) <= 256
+    assert ft.cache_info().tables["pieces of gradients"].size >= max(map(len, tables))
+    ft.clear_caches()
+    assert ft.cache_info().tables["pieces of gradients"].size == 0
 
 
 def test_values_are_let_go() -> None:
