@@ -6,7 +6,7 @@ import numpy as np
 
 import functrans as ft
 from functrans import lax
-from functrans.transforms.linearize import linearize
+from functrans.transforms.linearize import linear_as_recorded, linearize
 
 X = np.array([1.0, 2.0])
 
@@ -67,3 +67,21 @@ def test_calls_are_split_in_two() -> None:
     assert (names(lin.primal), names(lin.linear)) == (["jit"], ["jit"])
     assert names(lin.primal.eqns[0].params["jaxpr"]) == ["sin", "cos"]
     assert names(lin.linear.eqns[0].params["jaxpr"]) == ["mul"]
+
+
+def test_the_linear_program_as_recorded() -> None:
+    jaxpr = ft.make_jaxpr(lambda x: lax.neg(lax.neg(lax.mul(x, x))))(X).jaxpr
+    assert names(linear_as_recorded(jaxpr, (True,))) == ["mul", "mul", "add", "neg", "neg"]
+    assert names(linearize(jaxpr, (True,)).linear) == ["mul", "mul", "add"]
+
+
+def test_residuals_are_chosen_in_time_that_grows_with_their_number() -> None:
+    """Each exponential keeps its result, and is looked at once."""
+
+    def chain(x: Any) -> Any:
+        for _ in range(3000):
+            x = lax.exp(lax.neg(x))
+        return x
+
+    lin = lin_of(chain, X)
+    assert len(lin.residuals) == 3000

@@ -10,7 +10,7 @@ from functrans import lax
 from functrans.core.evaluation import eval_jaxpr
 from functrans.errors import MissingRuleError
 from functrans.transforms.reverse import gradient
-from functrans.transforms.transpose import transpose
+from functrans.transforms.transpose import accumulate, transpose
 
 X = np.array([1.0, 2.0])
 
@@ -75,3 +75,26 @@ def test_calls_stay_calls() -> None:
     jaxpr = program(ft.jit(lambda a, x: lax.mul(a, x)), X, X)
     transposed, _ = transpose(jaxpr, (False, True), (True,))
     assert names(transposed) == ["jit"]
+
+
+def test_a_part_adds_to_the_cotangents_that_there_are_as_the_whole_does() -> None:
+    whole = program(lambda a, x: lax.add(lax.mul(a, x), lax.sub(lax.neg(x), lax.mul(x, a))), X, X)
+    part = program(lambda a, x: lax.sub(lax.neg(x), lax.mul(x, a)), X, X)
+    rest = program(lambda a, x: lax.mul(a, x), X, X)
+    ct, a = np.array([0.1, 0.7]), np.array([0.3, 1e17])
+    expected = eval_jaxpr(transpose(whole, (False, True), (True,))[0], [a, ct])
+    first = accumulate(part, (False, True), [False], [None])
+    assert (first.nonzeros, first.masked) == ((True,), (False,))
+    second = accumulate(rest, (False, True), [False], [False])
+    found = eval_jaxpr(second.program, [a, *eval_jaxpr(first.program, [a, ct]), ct])
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_part_says_which_cotangents_are_masked() -> None:
+    part = program(lambda m, x: lax.select_n(m, lax.neg(x), x), np.array([True, False]), X)
+    assert accumulate(part, (False, True), [False], [None]).masked == (True,)
+    half = program(lambda x, y: (lax.neg(x), lax.neg(y)), X, X)
+    found = accumulate(half, (True, True), [True, None], [None, False])
+    assert (found.nonzeros, found.masked) == ((True, True), (True, False))
+    assert len(found.program.in_avals) == 2
+    assert found.program.outs[1] == -1, "what there was is handed on"
