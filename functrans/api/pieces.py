@@ -313,7 +313,8 @@ def piece(operation: Operation, pattern: tuple[Any, ...]) -> Piece:
             found = Piece(*_program_of(operation, pattern))
         except Exception:  # the whole program says what is wrong, and where
             found = NotInPieces
-        keep(table, pattern, found)
+        _pieces.make_room()
+        keep(operation.memo.setdefault(table_key(), {}), pattern, found)
     if type(found) is not Piece:
         raise NotInPieces
     return found
@@ -344,13 +345,28 @@ def known_key() -> str:
 
 
 class _Pieces:
-    """All pieces there are."""
+    """All pieces there are. When they have become too many they are let go, and made again where they are needed."""
+
+    limit = 4096
+
+    def __init__(self) -> None:
+        self.made = 0
+        """How many have been made since they were last counted."""
+
+    def make_room(self) -> None:
+        """There will be one more."""
+        self.made += 1
+        if self.made > self.limit:
+            self.made = len(self)
+            if self.made > self.limit // 2:
+                self.clear()
 
     def __len__(self) -> int:
         return sum([len(memo.get(key, ())) for memo in self._memos() for key in _TABLES[0]])
 
     def clear(self) -> None:
         """Let go of them."""
+        self.made = 0
         for memo in self._memos():
             for key in (*_TABLES[0], *_TABLES[1]):
                 memo.pop(key, None)
@@ -362,7 +378,7 @@ class _Pieces:
 
 
 _pieces = _Pieces()
-register_table("pieces of gradients", _pieces, clear=_pieces.clear)
+register_table("pieces of gradients", _pieces, limit=_Pieces.limit, clear=_pieces.clear)
 
 
 _ARITHMETIC = frozenset({add_p, sub_p, mul_p, div_p, neg_p, convert_element_type_p, broadcast_in_dim_p, select_n_p})

@@ -150,7 +150,8 @@ class Plan:
                     marks = tangents[x], tangents[y]
             elif len(inputs) == 1 and inputs[0].__class__ is int:
                 marks = tangents[inputs[0]]
-            found = operation.memo[known].get(marks) if marks is not None and known in operation.memo else None
+            table = operation.memo.get(known)
+            found = table.get(marks) if table is not None and marks is not None else None
             slots: Any = inputs
             if found is None:
                 found, slots = self._piece_for(operation, inputs, marks)

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from types import CodeType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from functrans.caching import register_table
 from functrans.config import config
 from functrans.core.aval import Aval
 from functrans.core.literal import Literal, literal_of
