@@ -1,15 +1,17 @@
 """Generated functions against the interpreter: the same bits, whatever the layout of the inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 
 import functrans as ft
+from functrans.backends import clusters
 from functrans.backends.interpreter import interpreted
+from functrans.backends.numpy_codegen import function
 from functrans.backends.numpy_codegen.generate import generated, write_function
 from functrans.backends.numpy_codegen.module import Module
 from functrans.core.jaxpr import Jaxpr
@@ -125,6 +127,49 @@ def test_donated_inputs_change_no_bit(program: RandomProgram) -> None:
     consts = ft.make_jaxpr(program)(*inputs).consts
     values = [*[x.copy() if x.ndim else x for x in inputs], *consts]
     assert_same_bits(generated(jaxpr, donated)(*values), interpreted(jaxpr)([*inputs, *consts]))
+
+
+class TestClusters:
+    """Elementwise operations on large arrays, a block after the other; here everything is large."""
+
+    @pytest.fixture(autouse=True)
+    def _everything_is_large(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(clusters, "_LARGE", 1)
+        monkeypatch.setattr(clusters, "_FEWEST", 2)
+        monkeypatch.setattr(function, "_BLOCK", 3)
+        ft.clear_caches()
+        yield
+        ft.clear_caches()
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(program=programs())
+    def test_random_programs_give_the_interpreters_bits(self, program: RandomProgram) -> None:
+        test_random_programs_give_the_interpreters_bits.hypothesis.inner_test(program)
+        test_donated_inputs_change_no_bit.hypothesis.inner_test(program)
+
+    def test_optimizer(self) -> None:
+        def adam(p: Any, g: Any, m: Any, v: Any, rate: Any) -> Any:
+            m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g**2
+            return p - rate * m / (np.sqrt(v) + 1e-8), m, v
+
+        rng = np.random.default_rng(0)
+        p, q = [rng.uniform(0.5, 1.0, (4, 5, 2)) for _ in range(2)], [rng.uniform(0.5, 1.0, 7) for _ in range(2)]
+        args = (p[0], p[1], p[0] * 2, p[1] * 2), (q[0], q[1], q[0] * 2, q[1] * 2)
+        jaxpr = ft.make_jaxpr(lambda a, b, r: (adam(*a, r), adam(*b, r)))(*args, 0.1).jaxpr
+        check_program(jaxpr, [*args[0], *args[1], np.float64(0.1)])
+        module = Module()
+        write_function(module, finalize(jaxpr))
+        assert module.source.count("for i in range(0, 40, 3)") == 1
+        assert module.source.count("for i in range(0, 7, 3)") == 1
+
+    def test_an_operand_that_is_read_later_is_not_overwritten(self) -> None:
+        def f(w: Any, x: Any) -> Any:
+            h = w @ x
+            a = h * 2.0
+            b = a + h
+            return b - a, np.sum(h)
+
+        check_program(ft.make_jaxpr(f)(np.ones((3, 3)), np.ones((3, 3))).jaxpr, [np.eye(3) * 1.5, np.ones((3, 3))])
 
 
 class TestDonation:

@@ -8,12 +8,14 @@ written where it is used, if it is used once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from functrans.backends.clusters import Clustered, ufunc_of
 from functrans.backends.memory import (
     KEPT_BYTES,
     aligned_shape,
@@ -26,6 +28,7 @@ from functrans.backends.numpy_codegen.module import Module
 from functrans.backends.numpy_codegen.rules import RULES, Expression
 from functrans.backends.numpy_codegen.values import Buffer, C, Deletion, Value, elementwise_layout
 from functrans.core.aval import Aval
+from functrans.core.builder import Builder
 from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Atom, Equation, Jaxpr, Literal
 
@@ -41,6 +44,9 @@ integers NumPy would warn of an overflow."""
 
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 """The operators that have no augmented assignment."""
+
+_BLOCK = 16_384
+"""Elements of a block of a cluster."""
 
 _COMMUTATIVE = (np.add, np.multiply)
 
@@ -101,9 +107,20 @@ class FunctionWriter:
 
     def program(self, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value]:
         """Write the equations of a program in its final form; what its outputs are then."""
-        walk = _Walk(self, jaxpr, operands)
-        for number, (eqn, dying) in enumerate(zip(jaxpr.eqns, deaths(jaxpr), strict=True)):
-            walk.equation(number, eqn, frozenset(dying))
+        return self.clusters(Clustered(jaxpr, {}), operands)
+
+    def clusters(self, program: Clustered, operands: Sequence[Value]) -> list[Value]:
+        """As `program`; clusters run block by block."""
+        jaxpr, ends = program
+        walk, dying = _Walk(self, jaxpr, operands), [frozenset(atoms) for atoms in deaths(jaxpr)]
+        number = 0
+        while number < len(jaxpr.eqns):
+            end = ends.get(number, number)
+            if end > number and walk.cluster(number, jaxpr.eqns[number:end], dying[number:end]):
+                number = end
+            else:
+                walk.equation(number, jaxpr.eqns[number], dying[number])
+                number += 1
         return [walk.value(atom) for atom in jaxpr.outs]
 
     def kept(self, x: Value) -> Value:
@@ -134,8 +151,16 @@ class FunctionWriter:
 class _Walk:
     """The walk through the equations of one program."""
 
-    def __init__(self, writer: FunctionWriter, jaxpr: Jaxpr, operands: Sequence[Value]) -> None:
+    def __init__(
+        self,
+        writer: FunctionWriter,
+        jaxpr: Jaxpr,
+        operands: Sequence[Value],
+        destinations: Mapping[Atom, str] = MappingProxyType({}),
+    ) -> None:
         self.writer = writer
+        self.destinations = destinations
+        """Arrays that results of ufuncs are to be written to."""
         self.module = writer.module
         self.number = 0
         self.env = Environment(list(operands))
@@ -161,7 +186,7 @@ class _Walk:
         """Write an equation."""
         self.number = number
         whole = not (eqn.primitive.is_elementwise and any([is_full(x, self.undone) for x in eqn.inputs]))
-        ufunc = _ufunc_of(eqn)
+        ufunc = ufunc_of(eqn)
         is_ufunc = type(ufunc) is np.ufunc
         takes_numbers = is_ufunc and any([type(x) is int for x in eqn.inputs])
         operands = [self.value(atom, whole, takes_numbers) for atom in eqn.inputs]
@@ -176,16 +201,99 @@ class _Walk:
                 values = self._call(eqn, operands)
             else:
                 values = [self._assign(eqn, operands, made)] if isinstance(made, Expression) else made
+        self._write(values)
+        self._bury(dying)
+
+    def _write(self, values: Sequence[Value]) -> None:
+        """Say what the results of the next equation are."""
         self.env.write(values)
         for value in values:
             if value.buffer is not None:
                 value.buffer.live += 1
+
+    def _bury(self, dying: frozenset[int]) -> None:
+        """Nothing will read these atoms."""
         for atom in dying:
             buffer = self.env.read(atom).buffer
             if buffer is not None and buffer.live:
                 buffer.live -= 1
                 if not buffer.live:
-                    self.writer.let_go(buffer, is_free=number >= buffer.from_equation)
+                    self.writer.let_go(buffer, is_free=self.number >= buffer.from_equation)
+
+    # ---- clusters
+
+    def cluster(self, number: int, eqns: Sequence[Equation], dying: Sequence[frozenset[int]]) -> bool:
+        """Write elementwise equations of arrays of one shape as a loop over blocks, small enough for the cache; False
+        if not all of the arrays are known to be in C order.
+        """
+        self.number = number
+        made = [eqn.outs[0] for eqn in eqns]
+        read = list(dict.fromkeys([x for eqn in eqns for x in eqn.inputs if type(x) is int and x not in made]))
+        whole = [x for x in read if not self.env.read(x).stretched]
+        if any([self.env.read(x).layout is not C for x in whole]):
+            return False
+        gone: frozenset[int] = frozenset().union(*dying)
+        places = {x: self._place(i, eqns, dying, whole) for i, x in enumerate(made) if x not in gone}
+        flat, parts = self.writer.names(len(whole) + len(places)), self.writer.names(len(whole) + len(places))
+        arrays = [*[self.env.read(x).text for x in whole], *[x.name for x in places.values()]]
+        for name, text in zip(flat, arrays, strict=True):
+            self.writer.line(f"{name} = {text}.reshape(-1)")
+        with self.writer.block(f"for i in range(0, {eqns[0].out_avals[0].size}, {_BLOCK}):"):
+            for name, text in zip(parts, flat, strict=True):
+                self.writer.line(f"{name} = {text}[i : i + {_BLOCK}]")
+            self._write_block(eqns, read, dict(zip([*whole, *places], parts, strict=True)), list(places))
+        self.writer.line(f"del {', '.join([*flat, *parts])}")
+        for x, eqn, before in zip(made, eqns, dying, strict=True):
+            (aval,) = eqn.out_avals
+            self._write([Value(places[x].name, aval, C, places[x]) if x in places else Value("", aval, C)])
+            self._bury(before)
+        return True
+
+    def _place(
+        self, number: int, eqns: Sequence[Equation], dying: Sequence[frozenset[int]], read: Sequence[int]
+    ) -> Buffer:
+        """An array for what an equation of a cluster makes: an operand's that is not read after it, a free one, or a
+        new one."""
+        (aval,) = eqns[number].out_avals
+        for x in read:
+            value = self.env.read(x)
+            is_dead = any([x in atoms for atoms in dying[: number + 1]])
+            if (
+                is_dead
+                and self._is_free_to_take(value)
+                and (value.aval.shape, value.aval.dtype) == (aval.shape, aval.dtype)
+            ):
+                value.buffer.live = 0
+                return Buffer(value.text, aval, C)
+        free = self.writer.take_free(aval)
+        if free is not None:
+            return Buffer(free.name, aval, C)
+        name = self.writer.name()
+        self.writer.line(f"{name} = np.empty({aval.shape}, {self.module.dtype(aval.dtype)})", aval)
+        return Buffer(name, aval, C)
+
+    def _is_free_to_take(self, x: Value) -> bool:
+        """Whether the memory of an operand that is read for the last time can take a result."""
+        return x.is_whole and x.buffer.live == 1 and x.buffer.from_equation <= self.number  # type: ignore[union-attr]
+
+    def _write_block(
+        self, eqns: Sequence[Equation], read: Sequence[int], parts: Mapping[int, str], kept: Sequence[int]
+    ) -> None:
+        """Write the equations of a cluster for parts of its arrays."""
+        avals = {x: aval for eqn in eqns for x, aval in zip(eqn.inputs, eqn.in_avals, strict=True)}
+        builder = Builder(tuple([avals[x] for x in read]))
+        have: dict[Atom, Atom] = {x: -1 - i for i, x in enumerate(read)}
+        for eqn in eqns:
+            outs = builder.add(eqn.operation, tuple([have.get(x, x) for x in eqn.inputs]), eqn.source)
+            have.update(zip(eqn.outs, outs, strict=True))
+        operands = [self.env.read(x) for x in read]
+        operands = [
+            x._replace(text=parts.get(atom, x.text), buffer=None) for atom, x in zip(read, operands, strict=True)
+        ]
+        jaxpr = builder.build([have[x] for x in kept])
+        walk = _Walk(self.writer, jaxpr, operands, {have[x]: parts[x] for x in kept})
+        for number, (eqn, dying) in enumerate(zip(jaxpr.eqns, deaths(jaxpr), strict=True)):
+            walk.equation(number, eqn, frozenset(dying))
 
     # ---- kinds of equations
 
@@ -202,6 +310,10 @@ class _Walk:
             is_float = eqn.in_avals[0].dtype.kind == "f" and eqn.in_avals[0].dtype.itemsize >= 4
             call = _infix(texts, infix) if infix and is_float else f"{function}({', '.join(texts)})"
             return self._assign(eqn, operands, Expression(call, C))
+        destination = self.destinations.get(eqn.outs[0])
+        if destination is not None:
+            self.writer.line(f"{function}({', '.join(texts)}, out={destination})", out)
+            return Value(destination, out, C)
         layout = elementwise_layout(out, operands)
         place = self._overwritten(eqn, operands, layout, dying)
         if place is not None:
@@ -226,12 +338,10 @@ class _Walk:
         for number, (atom, x) in enumerate(zip(eqn.inputs, operands, strict=True)):
             if (
                 atom in dying
-                and x.is_whole
-                and x.buffer.live == 1  # type: ignore[union-attr]
+                and self._is_free_to_take(x)
                 and x.aval.shape == out.shape
                 and x.aval.dtype == out.dtype
                 and x.layout == layout
-                and x.buffer.from_equation <= self.number  # type: ignore[union-attr]
             ):
                 return number
         return None
@@ -275,16 +385,6 @@ class _Walk:
     def _ufunc_name(self, ufunc: np.ufunc) -> str:
         name = ufunc.__name__
         return f"np.{name}" if getattr(np, name, None) is ufunc else self.module.constant(ufunc, "ufunc")
-
-
-def _ufunc_of(eqn: Equation) -> Any:
-    """The ufunc that an equation is; None if it is another operation."""
-    primitive = eqn.primitive
-    if not primitive.is_elementwise or eqn.primitive.multiple_results:
-        return None
-    if primitive.specialize is None:
-        return None if eqn.params else primitive.impl
-    return primitive.bound(eqn.operation)
 
 
 def _is_number(atom: Atom) -> bool:

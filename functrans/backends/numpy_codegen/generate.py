@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
+from functrans.backends.clusters import Clustered, clustered
 from functrans.backends.interpreter import run_checked
 from functrans.backends.memory import end_of_errors, shared_outputs
 from functrans.backends.numpy_codegen.function import FunctionWriter
@@ -49,24 +50,55 @@ def write_function(
     Returns:
         The function's name.
     """
+    program = Clustered(jaxpr, {}) if module.is_read else clustered(jaxpr)
+    known = frozenset(program.large_inputs())
+    if known:
+        plain = _write(module, Clustered(jaxpr, {}), donated, frozenset(), None)
+    return _write(module, program, donated, known, checked, plain if known else "")
+
+
+def _write(
+    module: Module,
+    program: Clustered,
+    donated: Collection[int],
+    known: frozenset[int],
+    checked: Callable[[Sequence[Any]], list[Any]] | None,
+    otherwise: str = "",
+) -> str:
+    """Write a function, with two others besides.
+
+    Args:
+        module, donated, checked: as of `write_function`.
+        program: the program, with what is to run block by block.
+        known: the numbers of inputs that must be in C order.
+        otherwise: the name of the function for those that are not.
+    """
+    jaxpr = program.jaxpr
     name, writer = module.name("program"), FunctionWriter(module)
-    operands = input_values(jaxpr.in_avals, "x")
+    operands = [x._replace(layout=C) if i in known else x for i, x in enumerate(input_values(jaxpr.in_avals, "x"))]
     for number in donated:
         x = operands[number]
         buffer = Buffer(x.text, x.aval, C, from_equation=end_of_errors(jaxpr))
         operands[number] = x._replace(layout=C, buffer=buffer)
+    inputs = ", ".join([x.text for x in operands])
     if checked is not None:
         with writer.block(f"if {module.constant(config, 'config')}.checks_values:"):
-            inputs = ", ".join([x.text for x in operands])
             writer.line(f"return {module.constant(checked, 'checked')}([{inputs}])")
-    writer.line(f"return [{', '.join(write_results(writer, jaxpr, operands))}]")
-    module.add(writer.text(f"def {name}({', '.join([x.text for x in operands])}):"))
+    if known:
+        flags = [f"{operands[i].text}.flags.c_contiguous" for i in sorted(known)]
+        with writer.block(f"if not ({' and '.join(flags)}):"):
+            writer.line(f"return {otherwise}({inputs})")
+    writer.line(f"return [{', '.join(_results(jaxpr, writer.clusters(program, operands)))}]")
+    module.add(writer.text(f"def {name}({inputs}):"))
     return name
 
 
 def write_results(writer: FunctionWriter, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[str]:
     """Write the equations of a program in its final form; its outputs, each an array of its own."""
-    outs = writer.program(jaxpr, operands)
+    return _results(jaxpr, writer.program(jaxpr, operands))
+
+
+def _results(jaxpr: Jaxpr, outs: Sequence[Value]) -> list[str]:
     return [_own(x) if shared else x.text for x, shared in zip(outs, shared_outputs(jaxpr), strict=True)]
 
 
