@@ -18,7 +18,7 @@ from functrans.core.rules import UndefinedPrimal, def_abstract, def_batch, def_l
 from functrans.ops.families import align
 from functrans.ops.slicing import PaddingConfig, slice
 
-__all__ = ["sum_padded", "sum_padded_p"]
+__all__ = ["place_in_sum", "sum_padded", "sum_padded_p"]
 
 Shape = tuple[int, ...]
 Configs = tuple[PaddingConfig, ...]
@@ -72,8 +72,8 @@ def _abstract(*operands: Aval, padding_configs: Configs) -> Aval:
     return Aval(shape, first.dtype)
 
 
-def _place(shape: Shape, config: PaddingConfig) -> Place:
-    """Where the elements are in the sum."""
+def place_in_sum(shape: Shape, config: PaddingConfig) -> Place:
+    """Where in the sum the elements of a padded array are."""
     return tuple(
         [
             builtins.slice(low, low + (n - 1) * (interior + 1) + 1 if n else low, interior + 1 if n > 1 else 1)
@@ -84,7 +84,7 @@ def _place(shape: Shape, config: PaddingConfig) -> Place:
 
 def _impl(*operands: Aval, padding_configs: Configs) -> Callable[..., Any]:
     out = _abstract(*operands, padding_configs=padding_configs)
-    places = [_place(x.shape, config) for x, config in zip(operands, padding_configs, strict=True)]
+    places = [place_in_sum(x.shape, config) for x, config in zip(operands, padding_configs, strict=True)]
     counts = np.zeros(out.shape, np.intp)
     for place in places:
         counts[place] += 1
@@ -162,7 +162,7 @@ def _order_along_axis(shape: Shape, places: list[Place]) -> tuple[int, list[int]
 
 
 def _transpose(ct: Any, *operands: Any, padding_configs: Configs) -> list[Any]:
-    places = [_place(x.shape, config) for x, config in zip(operands, padding_configs, strict=True)]
+    places = [place_in_sum(x.shape, config) for x, config in zip(operands, padding_configs, strict=True)]
     return [
         slice(ct, [at.start for at in place], [at.stop for at in place], [at.step for at in place])
         if type(x) is UndefinedPrimal

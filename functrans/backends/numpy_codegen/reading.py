@@ -8,13 +8,15 @@ import numpy as np
 
 from functrans.backends.memory import aligned_shape
 from functrans.backends.numpy_codegen.rules import Expression, Rule, Writer, def_source
-from functrans.backends.numpy_codegen.values import Value
+from functrans.backends.numpy_codegen.shapes import range_text
+from functrans.backends.numpy_codegen.values import C, Value
 from functrans.core.jaxpr import Equation, Literal
 from functrans.ops import reductions
 from functrans.ops.comparison import select_n_p
 from functrans.ops.constant import constant_p
 from functrans.ops.iota import iota_p
 from functrans.ops.joining import concatenate_p
+from functrans.ops.padded_sums import place_in_sum, sum_padded_p
 from functrans.ops.power import integer_pow_p
 from functrans.ops.selection import clamp_p
 from functrans.ops.shape import broadcast_in_dim_p, rev_p
@@ -82,6 +84,20 @@ def _pad(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression
     return Expression(f"np.pad({operands[0].text}, {widths})")
 
 
+def _sum_padded(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression | None:
+    """Each array added to its place among zeros; not where all of them meet, to which no zero is added."""
+    (out,), configs = eqn.out_avals, eqn.params["padding_configs"]
+    places = [place_in_sum(x.aval.shape, config) for x, config in zip(operands, configs, strict=True)]
+    if not any([max([at.start for at in axis]) >= min([at.stop for at in axis]) for axis in zip(*places, strict=True)]):
+        return None
+    name = writer.name()
+    writer.line(f"{name} = np.zeros({out.shape}, {writer.module.dtype(out.dtype)})", out)
+    for x, place in zip(operands, places, strict=True):
+        items = [range_text(at.start, at.stop, at.step, n) for at, n in zip(place, out.shape, strict=True)]
+        writer.line(f"{name}[{', '.join(items)}] += {x.text}")
+    return Expression(name, C, is_written=True)
+
+
 def _constant(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression:
     array = eqn.params["value"].array
     return Expression(f"{writer.module.constant(array, 'k', eqn.params['value'])}.copy()")
@@ -105,6 +121,7 @@ def_source(clamp_p, _for_readers(_clamp))
 def_source(iota_p, _for_readers(_iota))
 def_source(rev_p, _for_readers(_rev))
 def_source(pad_p, _for_readers(_pad))
+def_source(sum_padded_p, _for_readers(_sum_padded))
 def_source(constant_p, _for_readers(_constant))
 def_source(reductions.reduce_max_p, _for_readers(_reduction("maximum")))
 def_source(reductions.reduce_min_p, _for_readers(_reduction("minimum")))

@@ -14,7 +14,7 @@ from functrans.ops.identity import copy_p, stop_gradient_p
 from functrans.ops.linear_algebra import dot_general_p
 from functrans.ops.slicing import slice_p
 
-__all__: list[str] = []
+__all__ = ["range_text"]
 
 
 def _reshape(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression:
@@ -32,7 +32,7 @@ def _transpose(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expr
 def _slice(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression:
     (x,), params = operands, eqn.params
     items = [
-        _range(start, limit, step, n)
+        range_text(start, limit, step, n)
         for start, limit, step, n in zip(
             params["start_indices"], params["limit_indices"], params["strides"], x.aval.shape, strict=True
         )
@@ -43,7 +43,8 @@ def _slice(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expressi
     return Expression(f"{x.text}[{', '.join(items)}]", C if x.layout is C and len(items) == 1 else None, True)
 
 
-def _range(start: int, limit: int, step: int, n: int) -> str:
+def range_text(start: int, limit: int, step: int, n: int) -> str:
+    """A slice of an axis of length n, as it is written."""
     return f"{start or ''}:{limit if limit != n else ''}{f':{step}' if step != 1 else ''}"
 
 
