@@ -242,7 +242,7 @@ def record(
         once: whether the function is run anew wherever its program is made, although its inputs have no values.
         may_be_fresh: whether a program that was never seen before is given as it is (`functrans.core.jaxpr.Fresh`).
     """
-    code, key = code_id(arguments.fun), (id(arguments.treedef), tuple(arguments.avals), staging, opened.scopes)
+    code, key = code_id(arguments.fun), (id(arguments.treedef), tuple(arguments.avals), staging, opened.here.scopes)
     prediction = prediction_for(code, key)
     recording = Recording(
         name_of(arguments.fun),
@@ -316,7 +316,7 @@ class Again:
         self, values: Sequence[Any], outputs: Callable[[Any], tuple[list[Any], Any]]
     ) -> tuple[Jaxpr | Fresh, list[Any], Any]:
         """The program, the values of its inputs, and what else there is of what the function returned."""
-        arguments, scopes = self._arguments, opened.scopes
+        arguments, scopes = self._arguments, opened.here.scopes
         prediction = self._predicted()
         if prediction is None or scopes != self._scopes:
             prediction = prediction_for(self._code, (self._place, self._avals, False, scopes))

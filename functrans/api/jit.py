@@ -195,7 +195,7 @@ class Jitted(Transformed):
         try:
             short_ways = self._short_ways
             state, guards = short_ways
-            if state is config.state and not opened.stack and not axes_are_bound():
+            if state is config.state and not opened.here.stack and not axes_are_bound():
                 for guard in guards:
                     out = guard(args, kwargs)
                     if out is not MISS:

@@ -30,6 +30,6 @@ def caller(depth: int) -> Source:
         if internal is None:
             internal = _internal_files[filename] = is_internal(filename)
         if not internal:
-            return code, frame.f_lasti, opened.scopes
+            return code, frame.f_lasti, opened.here.scopes
         frame = frame.f_back
     return None

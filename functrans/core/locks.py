@@ -28,12 +28,26 @@ def lock(arrays: Sequence[Any], locked: list[Array]) -> list[int]:
         The numbers of those that are still writeable, since NumPy would not let them be so again: views of memory that
         is not an array's, or of an array that its user has made read-only. Whoever reads them must copy.
     """
+    views = False
+    for array in arrays:
+        if type(array) is np.ndarray:
+            if array.base is not None:
+                views = True
+            elif array.flags.writeable:
+                array.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
+                locked.append(array)
+    if locked:
+        _open[id(locked)] = locked
+    return _lock_views(arrays, locked) if views else []
+
+
+def _lock_views(arrays: Sequence[Any], locked: list[Array]) -> list[int]:
     writeable = []
     for number, array in enumerate(arrays):
-        if type(array) is np.ndarray:
-            if array.base is None or _is_plain_view(array):
+        if type(array) is np.ndarray and array.base is not None:
+            if _is_plain_view(array):
                 if array.flags.writeable:
-                    array.setflags(False)  # type: ignore[call-arg]  # by position it takes half the time
+                    array.setflags(False)  # type: ignore[call-arg]
                     locked.append(array)
             # What np.broadcast_arrays gives, with strides of zero, warns when its flags are read.
             elif 0 in array.strides or array.flags.writeable:

@@ -10,8 +10,10 @@ __all__ = ["no_staging", "opened", "scope", "staging_open", "staging_suspended"]
 Recording = Any
 
 
-class _Opened(threading.local):
+class _Here:
     """The open recordings of a thread, and the names of its open scopes."""
+
+    __slots__ = ("direct", "innermost", "scopes", "stack", "suspended")
 
     def __init__(self) -> None:
         self.stack: list[Recording] = []
@@ -26,6 +28,12 @@ class _Opened(threading.local):
         """The names of the open scopes, outermost first; messages show them."""
 
 
+class _Opened(threading.local):
+    def __init__(self) -> None:
+        self.here = _Here()
+        """Those of this thread."""
+
+
 opened = _Opened()
 
 
@@ -35,11 +43,11 @@ class no_staging:  # noqa: N801  (a context manager, used like a function)
     __slots__ = ("_stack",)
 
     def __enter__(self) -> None:
-        self._stack = opened.stack
-        opened.stack = []
+        self._stack = opened.here.stack
+        opened.here.stack = []
 
     def __exit__(self, *_: object) -> None:
-        opened.stack = self._stack
+        opened.here.stack = self._stack
 
 
 class staging_suspended:  # noqa: N801  (as above)
@@ -48,11 +56,11 @@ class staging_suspended:  # noqa: N801  (as above)
     __slots__ = ("_before",)
 
     def __enter__(self) -> None:
-        self._before = opened.stack, opened.suspended
-        opened.stack, opened.suspended = [], [*opened.suspended, *opened.stack]
+        self._before = opened.here.stack, opened.here.suspended
+        opened.here.stack, opened.here.suspended = [], [*opened.here.suspended, *opened.here.stack]
 
     def __exit__(self, *_: object) -> None:
-        opened.stack, opened.suspended = self._before
+        opened.here.stack, opened.here.suspended = self._before
 
 
 class scope:  # noqa: N801  (as above)
@@ -62,18 +70,18 @@ class scope:  # noqa: N801  (as above)
         self.name = name
 
     def __enter__(self) -> None:
-        _change_scopes((*opened.scopes, self.name))
+        _change_scopes((*opened.here.scopes, self.name))
 
     def __exit__(self, *_: object) -> None:
-        _change_scopes(opened.scopes[:-1])
+        _change_scopes(opened.here.scopes[:-1])
 
 
 def _change_scopes(scopes: tuple[str, ...]) -> None:
-    opened.scopes = scopes
-    for recording in opened.direct:
+    opened.here.scopes = scopes
+    for recording in opened.here.direct:
         recording.expect_scopes(scopes)
 
 
 def staging_open() -> bool:
     """Whether a staging recording is open, which takes operations on plain arrays too."""
-    return bool(opened.stack)
+    return bool(opened.here.stack)

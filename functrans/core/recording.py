@@ -68,10 +68,10 @@ def recording_for(operands: Sequence[Any], effectful: bool = False) -> Recording
     An effect is taken by the innermost open recording even if none of its operands belongs to it, since effects happen
     in the order of the program.
     """
-    stack = opened.stack
+    stack = opened.here.stack
     deepest = stack[-1] if stack else None
-    if effectful and opened.innermost is not None and opened.innermost.home is stack:
-        deepest = opened.innermost
+    if effectful and opened.here.innermost is not None and opened.here.innermost.home is stack:
+        deepest = opened.here.innermost
     for x in operands:
         if type(x) is Tracer:
             recording = x.recording
@@ -109,6 +109,7 @@ class Recording(Writing):
     __slots__ = (
         "_captured",
         "_describe_input",
+        "_here",
         "_locked",
         "_outside",
         "avals",
@@ -157,7 +158,8 @@ class Recording(Writing):
         self.known = list(values)
         self.n_inputs = len(self.avals)
         self.staging = staging
-        stack = opened.stack
+        self._here = here = opened.here
+        stack = here.stack
         self.literals: bool = stack[-1].literals if stack and not literals else literals
         self.differentiated = differentiated
         self.forward = forward
@@ -192,15 +194,16 @@ class Recording(Writing):
     # ---- opening and closing
 
     def __enter__(self) -> Recording:
+        here = self._here
         if self.staging:
-            opened.stack.append(self)
-            self._outside, opened.direct = opened.direct, []
+            here.stack.append(self)
+            self._outside, here.direct = here.direct, []
             for recording in self._outside:
                 recording.hold()
-        opened.direct.append(self)
+        here.direct.append(self)
         self.release()
         if self.takes_effects:
-            self.outer, self.home, opened.innermost = opened.innermost, opened.stack, self
+            self.outer, self.home, here.innermost = here.innermost, here.stack, self
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -214,17 +217,18 @@ class Recording(Writing):
             self._leave()
 
     def _leave(self) -> None:
+        here = self._here
         if self.takes_effects:
-            opened.innermost = self.outer
+            here.innermost = self.outer
             self.outer = self.home = None
         if self.staging:
-            opened.stack.pop()
-            opened.direct = self._outside
-            for recording in opened.direct:
+            here.stack.pop()
+            here.direct = self._outside
+            for recording in here.direct:
                 if not recording.closed:
                     recording.release()
         else:
-            opened.direct.pop()
+            here.direct.pop()
         if self.direct:
             self.hold()
         self.closed = True
@@ -422,7 +426,7 @@ class Recording(Writing):
         """The value of a tracer of this recording."""
         if self.closed:
             raise escaped(tracer)
-        for recording in (*opened.suspended, *opened.stack):
+        for recording in (*opened.here.suspended, *opened.here.stack):
             if recording.serial > self.serial:
                 recording.reads_values = True
         return self.value(tracer.atom)
