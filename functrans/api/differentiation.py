@@ -115,6 +115,8 @@ class ValueAndGrad(Transformed):
         self.has_aux: bool = options["has_aux"]
         self.holomorphic: bool = options["holomorphic"]
         self.allow_int: bool = options["allow_int"]
+        self._kind = "c" if self.holomorphic else "f"
+        """That of the dtype which the function's value must have."""
         self._short_ways: tuple[object, tuple[_Guard, ...]] = object(), ()
         """The state of the settings for which they hold, and the short ways of calls like the latest."""
         self._long_ways = 0
@@ -156,7 +158,8 @@ class ValueAndGrad(Transformed):
         def run(*values: Any) -> Sequence[Any]:
             program, known, aux = again.record(values, self._outputs)
             direct = program.memo.get(key) or _direct_gradient(program, key) if type(program) is Jaxpr else None
-            if direct is None or config.state is not state or staging_open() or Tracer in map(type, known[n_inputs:]):
+            captures_tracers = len(known) > n_inputs and Tracer in map(type, known[n_inputs:])
+            if direct is None or config.state is not state or staging_open() or captures_tracers:
                 outs = run_gradient(program, wrt, with_value, known)
             else:
                 outs = direct(*known)
@@ -195,6 +198,8 @@ class ValueAndGrad(Transformed):
 
     def _outputs(self, out: Any) -> tuple[list[Any], Any]:
         if not self.has_aux:
+            if type(out) is Tracer and not out.aval.shape and out.aval.dtype.kind == self._kind:
+                return [out], None
             return [self._scalar(out)], None
         if not isinstance(out, tuple) or len(out) != 2:
             raise TypeError(f"with has_aux=True, {name_of(self.fun)} must return a pair (value, aux), got {_kind(out)}")
@@ -202,8 +207,6 @@ class ValueAndGrad(Transformed):
         return [self._scalar(out[0]), *leaves], rebuild
 
     def _scalar(self, out: Any) -> Any:
-        if type(out) is Tracer and not out.aval.shape and out.aval.dtype.kind == ("c" if self.holomorphic else "f"):
-            return out
         name = name_of(self.fun)
         try:
             aval = aval_of(out)

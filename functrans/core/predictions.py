@@ -208,7 +208,7 @@ class Writing:
         self._held: Step = NO_STEP
         """The same, while the recording is not direct."""
         if prediction is not None:
-            self.advance: Callable[[], Step] = iter(prediction.steps).__next__
+            self.advance: Callable[[], Step] = iter(prediction._steps or prediction.steps).__next__
             self._held = self.advance()
 
     @property
@@ -275,11 +275,6 @@ class Writing:
             source = self.prediction.sources[self.step[6]]
             if source is not None and source[2] != scopes:
                 self.depart()
-
-    @property
-    def has_arrived(self) -> bool:
-        """Whether it is at the end of the prediction."""
-        return self.prediction is not None and self.direct and self.step[7] is None
 
     def _write_down(self) -> int:
         """Write down what has been asked for so far; the number of equations."""

@@ -91,19 +91,19 @@ class Recording(Writing):
         name: the function's name, for messages.
         avals: the avals of the inputs.
         values: their values, `UNKNOWN` for those that have none. Arrays are read-only while the recording is open.
+        describe_input: gives the name of an input, for messages.
+        differentiated: the numbers of the inputs with respect to which the program will be differentiated.
+        prediction: the program that it may well become: see `predictions.py`.
+        predicts: whether its program will be such a prediction.
         staging: whether it takes every operation while it is the innermost.
         literals: whether Python floats become literals of the program (else each use is one more input), as they do
             in a recording inside of one for which that holds.
-        describe_input: gives the name of an input, for messages.
-        differentiated: the numbers of the inputs with respect to which the program will be differentiated.
         forward: whether by forward mode; else it is linearized.
         reads: the arrays that the program will be run on, which are read-only while the recording is open; the values
             if not given.
         takes_effects: whether effects that are asked for while it is the innermost belong to it.
         opaque_constants: whether callbacks are constants of the program and not more inputs, for which the program of a
             transformation has no place.
-        prediction: the program that it may well become: see `predictions.py`.
-        predicts: whether its program will be such a prediction.
     """
 
     __slots__ = (
@@ -140,17 +140,17 @@ class Recording(Writing):
         name: str,
         avals: Sequence[Aval],
         values: Sequence[Any],
+        describe_input: Callable[[int], object] | None = None,
+        differentiated: Collection[int] = frozenset(),
+        prediction: Prediction | None = None,
+        predicts: bool = False,
         *,
         staging: bool = False,
         literals: bool = False,
-        describe_input: Callable[[int], object] | None = None,
-        differentiated: Collection[int] = frozenset(),
         forward: bool = False,
         reads: Sequence[Any] | None = None,
         takes_effects: bool = True,
         opaque_constants: bool = False,
-        prediction: Prediction | None = None,
-        predicts: bool = False,
     ) -> None:
         Writing.__init__(self, None if config.checks_values else prediction, predicts)
         self.name = name
@@ -261,7 +261,9 @@ class Recording(Writing):
 
     def close_fresh(self, outs: Sequence[Any]) -> tuple[Jaxpr | Fresh, list[Any]]:
         """As `close`, for a program that is only worth keeping when it is seen again."""
-        atoms = (self.atom(outs[0]),) if len(outs) == 1 else tuple([self.atom(x) for x in outs])
+        x = outs[0] if len(outs) == 1 else None  # the usual case, without a comprehension
+        is_result = type(x) is Tracer and x.recording is self
+        atoms: tuple[Atom, ...] = (x.atom,) if is_result else tuple([self.atom(x) for x in outs])  # type: ignore[union-attr]
         program: Jaxpr | Fresh | None = self._predicted_program(atoms)
         if program is None:
             program = fresh_or_interned(*self._parts(atoms))
@@ -275,11 +277,11 @@ class Recording(Writing):
         prediction = self.prediction
         if prediction is None:
             return None
-        if self.has_arrived and outs == prediction.outs and self.avals == prediction.avals and not config.checks_values:
-            used_again(prediction.program)
-            return prediction.program
-        self.depart()
-        return None
+        is_at_end = self.direct and self.step[7] is None and not config.checks_values
+        if not (is_at_end and outs == prediction.outs and self.avals == prediction.avals):
+            return self.depart()
+        used_again(prediction.program)
+        return prediction.program
 
     def _parts(
         self, outs: tuple[Atom, ...]
