@@ -278,10 +278,11 @@ class Recording(Writing):
         if prediction is None:
             return None
         is_at_end = self.direct and self.step[7] is None and not config.checks_values
-        if not (is_at_end and outs == prediction.outs and self.avals == prediction.avals):
-            return self.depart()
-        used_again(prediction.program)
-        return prediction.program
+        if is_at_end and outs == prediction.outs and self.avals == prediction.avals:
+            used_again(prediction.program)
+            return prediction.program
+        self.depart()
+        return None
 
     def _parts(
         self, outs: tuple[Atom, ...]
@@ -322,19 +323,18 @@ class Recording(Writing):
 
     def record(self, operation: Operation, operands: Sequence[Any], request: Request = NO_REQUEST) -> Any:
         """Append an equation, and give the tracers of its results (a tuple if the primitive has several)."""
-        atom = self.atom
         if len(operands) == 2:  # the usual case, without a comprehension
             x, y = operands
             inputs: tuple[Atom, ...] = (
-                x.atom if type(x) is Tracer and x.recording is self else atom(x),
-                y.atom if type(y) is Tracer and y.recording is self else atom(y),
+                x.atom if type(x) is Tracer and x.recording is self else self.atom(x),
+                y.atom if type(y) is Tracer and y.recording is self else self.atom(y),
             )
         elif len(operands) == 1:
-            inputs = (atom(operands[0]),)
+            inputs = (self.atom(operands[0]),)
         elif len(operands) == 3:
-            inputs = (atom(operands[0]), atom(operands[1]), atom(operands[2]))
+            inputs = (self.atom(operands[0]), self.atom(operands[1]), self.atom(operands[2]))
         else:
-            inputs = tuple([x.atom if type(x) is Tracer and x.recording is self else atom(x) for x in operands])
+            inputs = tuple([x.atom if type(x) is Tracer and x.recording is self else self.atom(x) for x in operands])
         return self.append(operation, inputs, request)
 
     def append(self, operation: Operation, inputs: tuple[Atom, ...], request: Request) -> Any:
