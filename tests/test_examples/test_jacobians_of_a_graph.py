@@ -43,6 +43,24 @@ def test_jacobians(of, wrt):
     np.testing.assert_allclose(found, by_hand()[of, wrt], rtol=1e-10, atol=1e-12)
 
 
+def test_any_function_is_a_node_and_what_several_read_sums_their_parts():
+    network = {
+        "dot": (np.dot, "x", "w"),
+        "add": (np.add, "dot", "b"),
+        "logistic": (jacobians.nn.sigmoid, "add"),
+        "relu": (jacobians.nn.relu, "dot"),
+        "sum": (np.add, "logistic", "relu"),
+    }
+    x, w, b = RNG.normal(size=4), RNG.normal(size=(4, 3)), RNG.normal(size=3)
+    z = x @ w
+    p = 1 / (1 + np.exp(-(z + b)))
+    inputs = {"x": x, "w": w, "b": b}
+    by_dot = np.diag(p * (1 - p) + (z > 0))
+    np.testing.assert_allclose(jacobians.jacobian(network, inputs, "sum", "dot"), by_dot, rtol=1e-12)
+    np.testing.assert_allclose(jacobians.jacobian(network, inputs, "sum", "x"), by_dot @ w.T, rtol=1e-12)
+    np.testing.assert_array_equal(jacobians.jacobian(network, inputs, "relu", "b"), np.zeros((3, 3)))
+
+
 def test_quarters():
     image = np.arange(16.0).reshape(1, 16)
     np.testing.assert_array_equal(
