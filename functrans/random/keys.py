@@ -12,6 +12,7 @@ from operator import index
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from functrans.config import config
 from functrans.core.aval import aval_of
@@ -82,6 +83,27 @@ class KeyArray:
         return self.reshape(self.size)
 
     flatten = ravel
+
+    def transpose(self, *axes: Any) -> KeyArray:
+        """The same keys with the axes in another order: reversed if none is given."""
+        order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        places = [normalize_axis_index(axis, self.ndim) for axis in order] or list(reversed(range(self.ndim)))
+        return KeyArray(self._data.transpose(*places, self.ndim))
+
+    T = property(transpose)
+
+    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> KeyArray:
+        """The same keys without axes of length 1: all of them, or those that are given."""
+        given = [i for i, n in enumerate(self.shape) if n == 1] if axis is None else np.atleast_1d(axis).tolist()
+        return KeyArray(self._data.squeeze(tuple([normalize_axis_index(i, self.ndim) for i in given])))
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise hide_frames(
+            TypeError(
+                "NumPy's functions do not take keys: functrans.random.key_data(keys) has their words. To join keys, "
+                "functrans.tree.map(lambda *words: np.stack(words), *keys)."
+            )
+        )
 
     def __len__(self) -> int:
         if not self.shape:
