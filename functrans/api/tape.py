@@ -251,7 +251,7 @@ class Plan:
 
     def _pull_back(self, out: Atom) -> None:
         kinds, alias, needed, forward = self.kinds, self.alias, self.needed, self.forward
-        if type(out) is int:
+        if type(out) is int and self.tangents[out]:
             kinds[alias.get(out, out)] = Literal(1, self._aval(out).strong)
         for found, slots, first in reversed(self.pieces):
             extra = 0

@@ -199,6 +199,8 @@ def test_outputs_that_do_not_depend_on_an_argument() -> None:
     assert pieces[1].tolist() == [0.0, 0.0, 0.0]
     assert pieces[2] == 1.0
     both(lambda x, y: y, normal(3), np.float64(2.0))
+    both(lambda x, y: np.sum(np.floor(x)), normal(3), np.float64(2.0))
+    both(lambda x, y: np.floor(y), normal(3), np.float64(2.0))
     both(lambda x: np.sum(x * 2), np.zeros((0, 3)))
 
 
