@@ -406,6 +406,8 @@ def interned(jaxpr: Jaxpr) -> Jaxpr:
             _charge(jaxpr.family, 1 + len(jaxpr))
         elif jaxpr.family in _families:
             _families.move_to_end(jaxpr.family)
+        else:
+            _charge(jaxpr.family, 0)  # it was let go, and somebody has held it
     return jaxpr
 
 
