@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,18 @@ from ..sampling import Call, FirstCalls, PerOperation
 from ..workload import MICROSECONDS, MILLISECONDS, Target, Workload
 
 Function = Callable[..., Any]
+
+
+_copies: list[Function] = []
+"""They are kept, so that none has the address of another."""
+
+
+def anew(function: Any) -> Function:
+    """A copy with a code of its own, for which nothing can be known that was found out about another."""
+    code, names = function.__code__.replace(), function.__globals__
+    _copies.append(FunctionType(code, names, function.__name__, function.__defaults__, function.__closure__))
+    return _copies[-1]
+
 
 # --------------------------------------------------------------------------------------------------------------------
 # Recording
@@ -54,24 +66,35 @@ def repeated(np: ModuleType, name: str) -> Function:
 
 
 def per_operation(name: str, np: Any, args: tuple[Any, ...], record: Callable[[Function], Function]) -> PerOperation:
-    """What recording costs; of a new function at each call, so that nothing recorded before can be taken."""
+    """What each of the operations adds to the time of a call of `record(function)`."""
 
     def call(name: str) -> Call:
-        repeat = repeated(np, name)
-        return Call(lambda *args: record(lambda *args: repeat(*args))(*args), args)
+        function = repeated(np, name)
+        return Call(lambda *args: record(function)(*args), args)
 
     return PerOperation(call(name), call("nothing"), REPEATS)
+
+
+def in_functrans(function: Function) -> Function:
+    return lambda *args: ft.eval_shape(function, *args)
+
+
+def in_jax(function: Function) -> Function:
+    return jax.make_jaxpr(lambda *args: function(*args))  # JAX keeps what it has traced of a function
 
 
 def recording(name: str) -> Workload:
     return Workload(
         f"recording {name}, per operation",
         {
-            "functrans": lambda: per_operation(name, np, operands(), lambda f: lambda *args: ft.eval_shape(f, *args)),
-            "JAX": lambda: per_operation(name, jax_numpy, jax.device_put(operands()), jax.make_jaxpr),
-            "NumPy, running it": lambda: per_operation(name, np, operands(), lambda f: f),
+            "functrans": lambda: per_operation(name, np, operands(), in_functrans),
+            "functrans, a new function": lambda: per_operation(
+                name, np, operands(), lambda function: in_functrans(anew(function))
+            ),
+            "JAX": lambda: per_operation(name, jax_numpy, jax.device_put(operands()), in_jax),
+            "NumPy, running it": lambda: per_operation(name, np, operands(), lambda function: function),
         },
-        targets=(Target("functrans", 1e-6),),
+        targets=(Target("functrans", 1e-6), Target("functrans, a new function", 1e-6)),
         in_table=name == "x + y",
     )
 
@@ -143,7 +166,7 @@ def chain(length: int, seed: int) -> Function:
             x = link(x)
         return np.sum(x)
 
-    return function
+    return anew(function)
 
 
 def growth(name: str, act: Callable[[Function, np.ndarray], Any], longest: float | None = None) -> Workload:
