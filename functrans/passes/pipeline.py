@@ -5,6 +5,7 @@ from __future__ import annotations
 from functrans.core.jaxpr import Jaxpr, derived, interned
 from functrans.passes.common_subexpressions import merge_common_subexpressions
 from functrans.passes.dead_code import eliminate_dead_code
+from functrans.passes.delays import delay_until_needed
 from functrans.passes.inline import inline_all
 from functrans.passes.invariants import hoist_invariants
 from functrans.passes.padded_sums import sum_padded_arrays
@@ -19,6 +20,7 @@ PASSES = (
     merge_common_subexpressions,
     sum_padded_arrays,
     eliminate_dead_code,
+    delay_until_needed,
 )
 """In the order in which they run. Every pass keeps the bits of the results."""
 
@@ -34,7 +36,7 @@ def stages(jaxpr: Jaxpr) -> list[tuple[str, Jaxpr]]:
     >>> import functrans as ft
     >>> program = ft.make_jaxpr(lambda x: x * x / 1.0)(2.0).jaxpr
     >>> [(name, len(step)) for name, step in stages(program)][-1]
-    ('eliminate_dead_code', 1)
+    ('delay_until_needed', 1)
     """
     steps = [("recorded", jaxpr)]
     for run_pass in PASSES:
