@@ -64,6 +64,7 @@ class PrimitiveLike(Protocol):
     multiple_results: bool
     effectful: bool
     is_collective: bool
+    is_elementwise: bool
     uses_key: bool
 
     @property

@@ -70,7 +70,7 @@ def _described_places(operation: Operation, operands: Sequence[Any], found: Any)
     if found.ndim:
         place = ", ".join(map(str, index))
         text = f", in {int(np.count_nonzero(found))} of {found.size} elements; the first is [{place}]"
-    if operation.primitive.is_elementwise and operands:  # type: ignore[attr-defined]
+    if operation.primitive.is_elementwise and operands:
         values = [str(np.broadcast_to(x, found.shape)[index]) for x in operands[:_ELEMENTS_SHOWN]]
         text += f", of {' and '.join(values)}"
     return text

@@ -7,11 +7,12 @@ factor can wait for the equation that reads it.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 from functrans.core.aval import Aval
 from functrans.core.builder import Builder
-from functrans.core.jaxpr import Jaxpr
+from functrans.core.jaxpr import Atom, Jaxpr
 
 __all__ = ["delay_until_needed"]
 
@@ -36,35 +37,37 @@ def delay_until_needed(jaxpr: Jaxpr) -> Jaxpr:
       in (c, d, e) }
     """
     places = _places(jaxpr)
-    order = sorted(range(len(places)), key=lambda number: (places[number], number))
-    if order == list(range(len(order))):
+    order = sorted(range(len(places)), key=places.__getitem__)  # those of one place stay as they are
+    if order == list(range(len(places))):
         return jaxpr
     builder = Builder(jaxpr.in_avals)
-    results: list[Any] = [None] * len(jaxpr.avals)
+    firsts = list(accumulate([len(operation.out_avals) for operation, _ in jaxpr.equations], initial=0))
+    atoms: list[Any] = [None] * len(jaxpr.avals)
     for number in order:
-        eqn = jaxpr.eqns[number]
-        inputs = [results[x] if type(x) is int and x >= 0 else x for x in eqn.inputs]
-        for out, atom in zip(eqn.outs, builder.add(eqn.operation, tuple(inputs), eqn.source), strict=True):
-            results[out] = atom
-    return builder.build([results[x] if type(x) is int and x >= 0 else x for x in jaxpr.outs])
+        operation, inputs = jaxpr.equations[number]
+        inputs = tuple([atoms[x] if type(x) is int and x >= 0 else x for x in inputs])
+        atoms[firsts[number] : firsts[number + 1]] = builder.add(operation, inputs, jaxpr.sources[number])
+    return builder.build([atoms[x] if type(x) is int and x >= 0 else x for x in jaxpr.outs])
 
 
 def _places(jaxpr: Jaxpr) -> list[int]:
     """The number of the equation before which, or as which, each equation is computed."""
-    places = list(range(len(jaxpr.eqns)))
-    first: dict[int, int] = {}  # for each result the place of the first equation that reads it
-    last = dict.fromkeys([x for x in jaxpr.outs if type(x) is int], len(places))  # and until when it is held
+    places = list(range(len(jaxpr)))
+    first_read: dict[Atom, int] = {}
+    held_until: dict[Atom, int] = dict.fromkeys(jaxpr.outs, len(places))
+    out = len(jaxpr.avals)
     for number in range(len(places) - 1, -1, -1):
-        eqn = jaxpr.eqns[number]
-        if eqn.primitive.is_elementwise and not eqn.operation.effectful:
-            place = first.get(eqn.outs.start, number)
-            longer = {x for x in eqn.inputs if type(x) is int and x >= 0 and last.get(x, number) < place}
-            if sum([_bytes(jaxpr.aval(x)) for x in longer]) <= _bytes(eqn.out_avals[0]):
+        operation, inputs = jaxpr.equations[number]
+        out -= len(operation.out_avals)
+        place = first_read.get(out, number)
+        if place > number and operation.primitive.is_elementwise and not operation.effectful:
+            longer = {x for x in inputs if type(x) is int and x >= 0 and held_until.get(x, number) < place}
+            if sum([_bytes(jaxpr.aval(x)) for x in longer]) <= _bytes(operation.out_avals[0]):
                 places[number] = place
-        for x in eqn.inputs:
-            if type(x) is int:
-                first[x] = min(first.get(x, len(places)), places[number])
-                last[x] = max(last.get(x, 0), places[number])
+        place = places[number]
+        for x in inputs:
+            first_read[x] = min(first_read.get(x, place), place)
+            held_until[x] = max(held_until.get(x, place), place)
     return places
 
 
