@@ -13,6 +13,8 @@ from .results import Result
 COLUMNS = 3
 LONGEST = 5.0
 """Where bars are cut off."""
+FEWEST = 5
+"""Bars of a panel for which there is room at least."""
 OURS, OTHERS = "#d9541e", "#b8bec6"
 
 
@@ -48,9 +50,9 @@ def _panel(axes: Any, result: Result) -> None:
             va="center",
             fontsize=8,
         )
-    axes.set_title(fill(result.workload.name, 48), fontsize=9, loc="left")
+    axes.set_title(fill(result.workload.name, 44), fontsize=8.5, loc="left")
     axes.set_yticks(range(len(found)), labels=list(found), fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(found), FEWEST) - 0.5, -0.5)
     axes.axvline(1.0, color=OURS, linewidth=0.8)
     axes.set_xlim(0, LONGEST + 0.7)
     axes.set_xticks([])

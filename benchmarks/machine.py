@@ -20,7 +20,7 @@ def processor() -> str:
 
 def machine() -> str:
     """The processor and the system."""
-    return f"{processor()} ({platform.machine()}), {platform.system()}, one thread"
+    return f"{processor()} ({platform.machine()}), {platform.system()}"
 
 
 def software() -> str:

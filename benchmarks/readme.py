@@ -43,9 +43,8 @@ def _section(results: list[Result], chart: str) -> Iterator[str]:
     yield f"![Times of functrans and its peers]({chart})"
     yield ""
     yield fill(
-        f"Measured on one thread of this machine: {machine()}. {software()}. The least of several turns, in which all "
-        "take part alike, in processor time; results were checked to agree. JAX and PyTorch have their arguments on "
-        "the device.",
+        f"Measured in one thread on {machine()}, with {software()}. The least of several turns, in which all take part "
+        "alike, in processor time; results were checked to agree.",
         width=120,
     )
     yield ""
@@ -54,7 +53,7 @@ def _section(results: list[Result], chart: str) -> Iterator[str]:
     for result in results:
         if result.workload.in_table:
             cells = [_cell(result, label) for label in COLUMNS]
-            yield f"| {result.workload.name}, {result.workload.unit.name} | {' | '.join(cells)} |"
+            yield f"| {result.workload.name} ({result.workload.unit.name}) | {' | '.join(cells)} |"
 
 
 def _cell(result: Result, label: str) -> str:

@@ -64,14 +64,14 @@ class Summary:
     """The median over the turns of the ratio within a turn, to the first contestant."""
 
 
-def take_turns(samplers: Mapping[str, Sampler], effort: Effort) -> dict[str, Summary]:
-    """Measure all samplers; a first turn is not counted."""
+def take_turns(samplers: Mapping[str, Sampler], effort: Effort, patience: int = 1) -> dict[str, Summary]:
+    """Measure all samplers; a first turn is not counted. There are `patience` times the least turns at least."""
     gc.collect()
     gc.freeze()  # the collector, where it runs, has the objects of the workload to look at, not those of all libraries
     turns: list[dict[str, float]] = []
     _turn(samplers, effort)
     end = time.perf_counter() + effort.budget
-    while len(turns) < effort.least or (len(turns) < effort.turns and time.perf_counter() < end):
+    while len(turns) < patience * effort.least or (len(turns) < effort.turns and time.perf_counter() < end):
         turns.append(_turn(samplers, effort))
     gc.unfreeze()
     minima = {label: min(turn[label] for turn in turns) for label in samplers}

@@ -60,6 +60,8 @@ class Workload:
     """How many times the usual tolerance results may differ by, of numbers that rounding disturbs more than usual."""
     compared: bool = True
     """Whether the contestants compute the same, so that they have to agree."""
+    patience: int = 1
+    """How many times the usual number of turns are taken at least, where single ones are easily disturbed."""
     in_table: bool = True
     """Whether the table of the README shows it."""
     in_chart: bool = False
@@ -78,7 +80,7 @@ class Workload:
         """The results of those installed, which first have to agree; None for the others."""
         samplers = self.samplers()
         self.check(samplers)
-        summaries = take_turns(samplers, effort)
+        summaries = take_turns(samplers, effort, self.patience)
         return {label: summaries.get(label) for label in self.contestants}
 
 

@@ -150,7 +150,7 @@ def test_the_readme_is_written_between_its_marks(result, tmp_path):
     page.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
     readme.write([result], page, "chart.png")
     first = page.read_text()
-    assert "| a step, ms | 2 |  |  |  |  |  | 1 |" in first
+    assert "| a step (ms) | 2 |  |  |  |  |  | 1 |" in first
     assert first.startswith("before\n")
     assert first.endswith("after\n")
     assert "old" not in first
