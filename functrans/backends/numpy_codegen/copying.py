@@ -128,7 +128,8 @@ class Copier:
             return repr(value)
         if kind is dict:
             return f"{{{', '.join([f'{self.expression(k)}: {self.expression(v)}' for k, v in value.items()])}}}"
-        items = [self.expression(x) for x in (sorted(value) if kind in (set, frozenset) else value)]
+        items = [self.expression(x) for x in value]
+        items = sorted(items) if kind in (set, frozenset) else items
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return f"{self.expression(kind)}({', '.join(items)})"
         if isinstance(value, tuple):
