@@ -98,6 +98,8 @@ def normalize_argnums(argnums: Any) -> int | tuple[int, ...]:
 _Guard = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 _NOTHING_STATIC = DeclaredParameters(frozenset(), frozenset())
 
+_KEPT = frozenset({str, bytes})
+"""The types of leaves that are part of a short way, which keeps them alive."""
 _MOST_GUARDS = 4
 """For so many kinds of calls there are short ways; there is one for the last that has been common."""
 
@@ -151,6 +153,8 @@ class ValueAndGrad(Transformed):
         """Make a guard for calls like this one, at the second, fourth, eighth ... call that goes the long way."""
         self._long_ways = n = self._long_ways + 1
         if n == 1 or n & (n - 1) or state is None or chosen.leaves != wrt:
+            return
+        if not _KEPT.issuperset(map(type, arguments.static_leaves())):  # an instance, a function: it must not stay
             return
         again, n_inputs, with_value = Again(arguments, wrt), len(arguments.avals), self.with_value
         key = "direct gradient", wrt, with_value

@@ -165,6 +165,23 @@ def test_no_array_is_kept_alive():
     assert alive() is None
 
 
+def test_no_instance_is_kept_alive():
+    class Model:
+        @ft.grad
+        def gradient(scale, self):  # noqa: N805  (the first argument is what it is differentiated by)
+            return scale * self.weight
+
+        weight = 3.0
+
+    model = Model()
+    alive = weakref.ref(model)
+    for _ in range(OFTEN):
+        assert type(model).__dict__["gradient"](2.0, model) == 3.0
+    del model
+    gc.collect()
+    assert alive() is None
+
+
 def test_within_other_transformations():
     gradient = ft.grad(lambda x: np.sum(x**2 * X))
     for _ in range(OFTEN):
