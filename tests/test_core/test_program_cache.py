@@ -12,7 +12,7 @@ import pytest
 import functrans as ft
 from functrans import lax
 from functrans.core.aval import Aval
-from functrans.core.jaxpr import Jaxpr, Literal, cached_equations, clear_programs
+from functrans.core.jaxpr import Jaxpr, Literal, cached_equations, clear_programs, interned
 from functrans.core.params import Params
 from functrans.core.primitive import Primitive
 from functrans.core.rules import def_abstract, def_batch, def_impl, def_jvp
@@ -252,3 +252,12 @@ def test_threads_intern_alike() -> None:
         thread.join()
     for same in zip(*found, strict=True):
         assert len({tuple(map(id, one)) for one in same}) == 1  # type: ignore[call-overload]
+
+
+def test_a_program_that_somebody_held_is_let_go_again() -> None:
+    held = ft.make_jaxpr(lambda x: lax.exp(lax.sin(x)))(X).jaxpr
+    clear_programs()
+    assert interned(held) is held
+    assert cached_equations() == 1 + len(held)
+    clear_programs()
+    assert ft.cache_info().programs.programs == 0
