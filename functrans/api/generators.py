@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import BuiltinMethodType, CodeType, FunctionType, MethodType
@@ -15,9 +16,6 @@ __all__ = ["GeneratorWatch"]
 
 _DEPTH = 4
 """How far from the function a generator is looked for: in what it closes over, in the functions that it calls, ..."""
-_GLOBAL: np.random.RandomState = np.random.normal.__self__  # type: ignore[attr-defined]
-"""The generator behind `np.random.normal` and its like."""
-_GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 
 
 class GeneratorWatch:
@@ -33,7 +31,7 @@ class GeneratorWatch:
         for name, generator in _reachable([("an argument", leaf) for leaf in leaves] + [("", fun)], set(), _DEPTH):
             found.setdefault(id(generator), (name, generator))
         if threading.active_count() > 1:  # another thread may draw from it meanwhile
-            found.pop(id(_GLOBAL), None)
+            found.pop(id(_global_generator()), None)
         self.before = [(name, generator, _state(generator)) for name, generator in found.values()]
 
     def check(self, name: str) -> None:
@@ -47,7 +45,7 @@ class GeneratorWatch:
         """
         for what, generator, before in self.before:
             if _state(generator) != before:
-                if generator is _GLOBAL:
+                if generator is _global_generator():
                     what = "numpy.random"
                 else:
                     what = f"the numpy.random.{type(generator).__name__} {what!r}"
@@ -56,6 +54,17 @@ class GeneratorWatch:
                     "without it, with the same numbers each time. Draw before, and pass the numbers as an argument; "
                     "or draw with a key: functrans.random.normal(key, shape)."
                 )
+
+
+def _global_generator() -> Any:
+    """The generator behind `np.random.normal` and its like."""
+    return np.random.normal.__self__  # type: ignore[attr-defined]
+
+
+def _is_generator(thing: Any) -> bool:
+    if "numpy.random" not in sys.modules:  # NumPy imports it when it is first asked for: there is none yet
+        return False
+    return isinstance(thing, (np.random.Generator, np.random.RandomState, np.random.BitGenerator))
 
 
 def _state(generator: Any) -> Any:
@@ -74,7 +83,7 @@ def _comparable(state: Any) -> Any:
 def _reachable(things: Iterable[tuple[str, Any]], seen: set[int], depth: int) -> Iterator[tuple[str, Any]]:
     """The generators among things and in what they hold, with their names."""
     for name, thing in things:
-        if isinstance(thing, _GENERATORS):
+        if _is_generator(thing):
             yield name, thing
         elif depth and id(thing) not in seen:
             seen.add(id(thing))
@@ -91,7 +100,7 @@ def _held(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
                 continue
         for variable in _globals_of(code):
             if variable == "random":  # its state is long, so that it is looked at only where it may be meant
-                yield "numpy.random", _GLOBAL
+                yield "numpy.random", _global_generator()
             if variable in thing.__globals__:
                 yield variable, thing.__globals__[variable]
         yield from [("a default", value) for value in (thing.__defaults__ or ())]

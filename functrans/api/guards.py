@@ -35,7 +35,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import count
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -46,6 +45,7 @@ from functrans.api.static_arguments import DeclaredParameters
 from functrans.caching import kept
 from functrans.core.aval import aval_of, aval_of_array
 from functrans.core.tracer import Tracer
+from functrans.errors import internal_filename
 from functrans.tree import TreeDef
 from functrans.tree.registry import NodeKind, is_namedtuple, kind_of
 from functrans.tree.treedef import exact_key
@@ -62,7 +62,7 @@ takes about 15 us for each."""
 _MOST_DEPTH = 30
 """How deeply the results may be nested: Python's parser has a limit."""
 
-_FILE = str(Path(__file__).with_name("<guard>"))
+_FILE = internal_filename("<guard>")
 """The name of the code, by which tracebacks know that it is not the user's."""
 
 _KEYS = (str, int, bool, bytes, type(None))

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
+from functrans.errors import internal_filename
 from functrans.tree.registry import NodeKind, is_namedtuple, kind_of
 
 __all__ = ["builder", "generated_builder", "kind_of_node"]
@@ -27,7 +27,7 @@ _MOST_NODES = 2_000
 """How many nodes a function is generated for: to compile its source takes about 10 us for each."""
 _MOST_DEPTH = 30
 """How deeply they may be nested: Python's parser has a limit."""
-_FILE = str(Path(__file__).with_name("<build>"))
+_FILE = internal_filename("<build>")
 """The name of the code, by which tracebacks know that it is not the user's."""
 
 
