@@ -222,3 +222,20 @@ def test_comparisons_of_booleans_that_are_done_with(name: str) -> None:
     f = lambda x, y: compare(np.isfinite(x) & (x > 1), (y > 1) & (x < 2))
     jaxpr = finalize(ft.make_jaxpr(f)(x, y).jaxpr)
     check_program(jaxpr, [x, y])
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (2,), (3, 1)])
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_products_of_complex_numbers(dtype: Any, shape: tuple[int, ...]) -> None:
+    """Of one element alone, NumPy's product in place has other last bits."""
+    rng = np.random.default_rng(0)
+
+    def f(x: Any, y: Any) -> Any:
+        for _ in range(4):
+            x = (x + y) * (x - y)
+            x = np.square(x * (0.4 + 0.3j) + y)
+        return x
+
+    for _ in range(10):
+        x, y = [(rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(dtype) for _ in range(2)]
+        check_program(ft.make_jaxpr(f)(x, y).jaxpr, [x, y])
