@@ -24,8 +24,8 @@ from functrans.tree.registry import is_namedtuple
 
 __all__ = ["emit_source"]
 
-_OURS = re.compile(r"[a-z]+\d+")
-"""Names as the generator makes them."""
+_LOCAL = re.compile(r"t\d+")
+"""Names of local variables, as the generator makes them."""
 
 
 def emit_source(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
@@ -34,6 +34,9 @@ def emit_source(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     It is the function as it runs when it has been jitted, for arguments of these shapes, dtypes and structure: calls
     are inlined, the program is simplified, arrays that are no longer needed are written to again. Executed, it gives
     the same bits. Arrays that `fun` reads from outside are part of the file.
+
+    Its parameters have their names, but where Python or the source needs a name for something else: these end in `_`
+    (those of keyword arguments never, which are then taken as `**keywords`).
 
     Args:
         fun: a function of arrays, numbers and pytrees of dicts, lists, tuples and named tuples; a transformed one too.
@@ -87,7 +90,7 @@ def _emit(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     operands = [Value(text, aval, ("x", i)) for i, (text, aval) in enumerate(zip(texts, avals, strict=True))]
     outs = write_results(entry.writer, finalize(inline(jaxpr)), operands)
     entry.writer.line(f"return {entry.tree(out_tree, iter(outs))}")
-    module.add(entry.writer.text(entry.head))
+    module.add(entry.writer.text(entry.head(name_of(fun))))
     return module.source
 
 
@@ -99,7 +102,6 @@ class _Entry:
         self.writer = FunctionWriter(module)
         self.inputs: list[str] = []
         """For each input of the program its expression."""
-        self._taken: set[str] = set()
         self._arguments = arguments
         dynamic = range(len(arguments.leaves)) if arguments.places is None else arguments.places
         self._avals = dict(zip(dynamic, arguments.avals, strict=True))
@@ -107,20 +109,33 @@ class _Entry:
         positional, by_name = arguments.treedef.children()
         names = [self.name(parameter_name(fun, i)) for i in range(len(positional.children()))]
         of_kwargs: Any = by_name.node_data()
-        keywords = [self.name(key) for key in of_kwargs[1]]
-        for name, node in zip([*names, *keywords], [*positional.children(), *by_name.children()], strict=True):
+        keywords = {key: self.name(key) for key in of_kwargs[1]}
+        self._parameters = [*names, *self._keyword_parameters(keywords)]
+        for name, node in zip(names, positional.children(), strict=True):
             self.unpack(node, name, name)
-        parameters = [*names, *(["*", *keywords] if keywords else [])]
-        self.head = f"def {self.name(name_of(fun))}({', '.join(parameters)}):"
+        for (key, name), node in zip(keywords.items(), by_name.children(), strict=True):
+            self.unpack(node, name if name == key else f"{self._parameters[-1][2:]}[{key!r}]", name)
+
+    def _keyword_parameters(self, names: dict[str, str]) -> list[str]:
+        """Those of keyword arguments; one parameter takes all whose names are others in the source."""
+        own = [name for key, name in names.items() if key == name]
+        others = [f"**{self.name('keywords')}"] if len(own) < len(names) else []
+        return [*(["*", *own] if own else []), *others]
+
+    def head(self, wanted: str) -> str:
+        """The first line of the function, when all else has a name."""
+        self.module.taken.update([line.split()[1].partition(".")[0] for line in self.module.copier.imports])
+        return f"def {self.name(wanted)}({', '.join(self._parameters)}):"
 
     def name(self, wanted: str) -> str:
         """A name that is free: letters, digits and underscores of the one wanted."""
         wanted = "function" if wanted == "<lambda>" else wanted
-        name = re.sub(r"\W+", "_", wanted, flags=re.ASCII).strip("_") or "function"
-        name = f"_{name}" if name[0].isdigit() else name
-        while name in self._taken or name in _RESERVED or keyword.iskeyword(name) or _OURS.fullmatch(name):
+        if not (wanted.isidentifier() and wanted.isascii()):
+            wanted = re.sub(r"\W+", "_", wanted, flags=re.ASCII).strip("_") or "function"
+        name = f"_{wanted}" if wanted[0].isdigit() else wanted
+        while name in self.module.taken or name in _RESERVED or keyword.iskeyword(name):
             name += "_"
-        self._taken.add(name)
+        self.module.taken.add(name)
         return name
 
     def unpack(self, node: TreeDef, text: str, name: str) -> None:
@@ -172,22 +187,21 @@ class _Entry:
 
     def named_tuple(self, kind: Any) -> str:
         """The name of a class like a named tuple's."""
-        fields = [re.sub(r"\W+", "_", field, flags=re.ASCII) for field in kind._fields]
         self.module.copier.imports.add("import collections")
-        name = self.module.copier.definitions
-        text = f"collections.namedtuple({self.named(kind)!r}, {fields!r})"
-        known = next((key for key, value in name.items() if value.endswith(f"= {text}")), None)
+        definitions = self.module.copier.definitions
+        stem = re.sub(r"\W+", "_", kind.__name__, flags=re.ASCII)
+        rename = ", rename=True" if any([field.startswith("_") for field in kind._fields]) else ""
+        text = f"collections.namedtuple({stem!r}, {list(kind._fields)!r}{rename})"
+        known = next((key for key, value in definitions.items() if value.endswith(f"= {text}")), None)
         if known is None:
-            known = self.name(self.named(kind))
-            name[known] = f"{known} = {text}"
+            known = self.name(f"{stem}_" if _LOCAL.fullmatch(stem) else stem)
+            definitions[known] = f"{known} = {text}"
         return known
 
-    def named(self, kind: Any) -> str:
-        """A class's name, of letters, digits and underscores."""
-        return re.sub(r"\W+", "_", kind.__name__, flags=re.ASCII)
 
-
-_RESERVED = frozenset({"np", *dir(builtins)})
+_RESERVED = frozenset({"np", "Aval", "base64", "collections", "enum", "functools", "itertools", "math", "operator"})
+_RESERVED |= frozenset(dir(builtins))
+"""What the source may need by this name."""
 _REMEDY = "give and return dicts, lists, tuples, named tuples and arrays"
 
 

@@ -112,6 +112,23 @@ class TestPrograms:
     def test_random_numbers(self) -> None:
         check(lambda key: ft.random.normal(ft.random.wrap_key_data(key), (7,)), ft.random.key_data(ft.random.key(3)))
 
+    def test_arrays_from_outside_keep_their_bits(self) -> None:
+        others = np.array([0x7FF8000000001234, 0xFFF8000000000000], np.uint64).view(float)
+        arrays = [np.arange(100, dtype=">f8"), np.arange(3, dtype=">i4"), others, np.repeat(others, 40), np.array(3.0)]
+        for array in arrays:
+            check(lambda x, array=array: (x * array, np.negative(array)), np.float64(2.0))
+        assert emitted(ft.emit_source(lambda: others))().tobytes() == others.tobytes()
+
+    def test_results_are_laid_out_alike(self) -> None:
+        x = np.asfortranarray(np.random.default_rng(0).normal(size=(50, 60)))
+
+        def f(x: Any) -> Any:
+            padded = ft.lax.pad(x, 0.0, [(1, 1, 0), (2, 0, 0)])
+            chosen, clipped = np.where(x > 0, x, -2.0), np.clip(x, -0.5, 0.3)
+            return [np.sum(a * 1.1) for a in (padded, chosen, clipped, np.concatenate([x, x]), x**3)]
+
+        check(f, x)
+
     def test_checkpoint(self) -> None:
         check(ft.grad(lambda x: ft.checkpoint(lambda x: np.sin(np.sin(x)))(x).sum()), np.ones(3))
 
@@ -129,6 +146,21 @@ class TestStructures:
     def test_keyword_arguments(self) -> None:
         source = ft.emit_source(lambda x, *, scale: x * scale, np.ones(2), scale=2.0)
         np.testing.assert_array_equal(emitted(source)(np.ones(2), scale=3.0), [3.0, 3.0])
+
+    def test_keyword_arguments_keep_their_names(self) -> None:
+        arguments = {"np": 2.0, "class": 3.0, "é": 4.0, "a b": 5.0, "w1": 6.0, "_s": 7.0}
+
+        def f(**kwargs: Any) -> Any:
+            return {name: x + 1.0 for name, x in kwargs.items()}
+
+        assert emitted(ft.emit_source(f, **arguments))(**arguments) == f(**arguments)
+        assert "def f(*, _s, w1, **keywords):" in ft.emit_source(f, **arguments)
+
+    def test_named_tuples_of_odd_names(self) -> None:
+        for name, fields in (("t0", "t0 count"), ("np", "_0 x"), ("collections", "é x"), ("k0", "x k0")):
+            kind = namedtuple(name, fields.split(), rename=True)
+            source = check(lambda x, kind=kind: kind(x + 1.0, [kind(x * 2.0, x)]), np.ones(2))
+            assert emitted(source)(np.ones(2))._fields == kind._fields
 
     def test_empty_results_and_none(self) -> None:
         check(lambda x: (None, (), [x]), np.ones(2))
@@ -162,6 +194,21 @@ class TestNames:
             return np + t0 * c0 - zip * program0
 
         check(function, *[np.full(2, float(i)) for i in range(5)])
+
+    def test_parameters_are_not_renamed_for_what_the_source_makes(self) -> None:
+        def function(w1, t0, f0, c0, k0, program0):
+            return np.cumsum(w1 * t0) + f0 * c0 - k0 * program0 * np.arange(2.0)
+
+        check(function, *[np.full(2, float(i)) for i in range(6)])
+        assert "def function(w1, t0, f0, c0, k0, program0):" in ft.emit_source(function, *[np.ones(2)] * 6)
+
+    @pytest.mark.parametrize("name", ["math", "functools", "collections", "Aval", "scan0", "sum", "__debug__"])
+    def test_functions_named_as_what_the_source_uses(self, name: str) -> None:
+        def function(x: Any) -> Any:
+            return ft.lax.scan(lambda c, x: (np.prod(c) * x, np.sort(c)), x[0], x)
+
+        function.__name__ = name
+        check(function, np.ones((3, 2)))
 
     @pytest.mark.parametrize("name", ["<lambda>", "np", "a b", "x'); raise SystemExit #", "def"])
     def test_names_of_functions(self, name: str) -> None:

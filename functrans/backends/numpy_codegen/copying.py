@@ -111,10 +111,12 @@ class Copier:
     def _array(self, array: np.ndarray[Any, Any]) -> str:
         if array.dtype.names:
             raise NotPortableError(f"an array of dtype {array.dtype} has no form as source")
-        if array.size and array.size > 1 and array.tobytes() == np.full(array.shape, array.flat[0]).tobytes():
-            return f"np.full({array.shape}, {_number(array.flat[0].item())}, {array.dtype.name!r})"
-        if array.size <= _LONG:
-            return f"np.array({_nested(array.tolist())}, {array.dtype.name!r}).reshape({array.shape})"
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        if not _has_other_nans(array):
+            if array.size > 1 and array.tobytes() == np.full(array.shape, array.flat[0]).tobytes():
+                return f"np.full({array.shape}, {_number(array.flat[0].item())}, {array.dtype.name!r})"
+            if array.size <= _LONG:
+                return f"np.array({_nested(array.tolist())}, {array.dtype.name!r}).reshape({array.shape})"
         self.imports.add("import base64")
         text = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
         decoded = f"np.frombuffer(base64.b64decode({text!r}), {array.dtype.name!r})"
@@ -390,6 +392,14 @@ def _assigned(body: list[ast.stmt]) -> set[str]:
         elif not isinstance(node, ast.Lambda):
             pending.extend(ast.iter_child_nodes(node))
     return names
+
+
+def _has_other_nans(array: np.ndarray[Any, Any]) -> bool:
+    """Whether there is a NaN whose bits are not those of `np.nan`."""
+    if array.dtype.kind not in "fc":
+        return False
+    nans = array[np.isnan(array)]
+    return bool(nans.tobytes() != np.full(nans.shape, np.nan, nans.dtype).tobytes())
 
 
 def _number(value: Any) -> str:

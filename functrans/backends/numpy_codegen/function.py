@@ -86,8 +86,11 @@ class FunctionWriter:
 
     def name(self) -> str:
         """A new name for a local variable."""
-        self._n_names += 1
-        return f"t{self._n_names - 1}"
+        while True:
+            name = f"t{self._n_names}"
+            self._n_names += 1
+            if name not in self.module.taken:
+                return name
 
     def names(self, n: int) -> list[str]:
         """New names for so many local variables."""

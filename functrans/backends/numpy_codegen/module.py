@@ -33,14 +33,19 @@ class Module:
         self.functions: list[str] = []
         """The source of each function, those that are called before those that call them."""
         self._names: dict[Hashable, str] = {}
-        self._taken: dict[str, int] = {"np": 1}
+        self.taken = {"np"}
+        """The names that something has."""
+        self._numbers: dict[str, int] = {}
 
     def name(self, stem: str) -> str:
         """A name that nothing in the module has yet."""
         if not _IDENTIFIER.fullmatch(stem):
             raise ValueError(f"{stem!r} is no name for generated source")
-        number = self._taken.get(stem, 0)
-        self._taken[stem] = number + 1
+        number = self._numbers.get(stem, 0)
+        while f"{stem}{number}" in self.taken:
+            number += 1
+        self._numbers[stem] = number + 1
+        self.taken.add(f"{stem}{number}")
         return f"{stem}{number}"
 
     def constant(self, value: Any, stem: str, key: Hashable = None) -> str:

@@ -80,8 +80,15 @@ def _pad(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression
     is_zero = type(value) is Literal and value.scalar.tobytes() == np.zeros((), value.dtype).tobytes()
     if not is_zero or not config or any([low < 0 or high < 0 or inside for low, high, inside in config]):
         return None
-    widths = tuple([(low, high) for low, high, _ in config])
-    return Expression(f"np.pad({operands[0].text}, {widths})")
+    # Not np.pad, which keeps the order of Fortran.
+    (x, _), (out,), name = operands, eqn.out_avals, writer.name()
+    writer.line(f"{name} = np.zeros({out.shape}, {writer.module.dtype(out.dtype)})", out)
+    items = [
+        range_text(low, low + n, 1, whole)
+        for (low, _, _), n, whole in zip(config, x.aval.shape, out.shape, strict=True)
+    ]
+    writer.line(f"{name}[{', '.join(items)}] = {x.text}")
+    return Expression(name, C, is_written=True)
 
 
 def _sum_padded(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression | None:
