@@ -26,7 +26,7 @@ from functrans.config import config
 from functrans.control.jit import bind_jit
 from functrans.core.axis_names import axes_are_bound, bound_axes
 from functrans.core.effects import is_effectful, without_unused_effects
-from functrans.core.jaxpr import ClosedJaxpr, Jaxpr, clear_programs
+from functrans.core.jaxpr import ClosedJaxpr, Jaxpr, clear_programs, gc_paused
 from functrans.core.key_reuse import use_keys_of
 from functrans.core.opened import opened
 from functrans.core.params import fingerprint
@@ -323,7 +323,8 @@ class Jitted(Transformed):
 
     def _record(self, arguments: Arguments, static: tuple[Any, ...]) -> _Program:
         unknown = [UNKNOWN] * len(arguments.avals)
-        recorded = record(arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True)
+        with gc_paused():  # what is recorded is kept, as in `derived`
+            recorded = record(arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True)
         captured = recorded.values[len(unknown) :]
         consts = [x.copy() if type(x) is np.ndarray else x for x in captured]
         reusable = not recorded.reads_values and not any([type(x) is Tracer for x in consts])
