@@ -63,12 +63,12 @@ def emit_source(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
         # x: float64[4,3]
         t0 = x.dot(params_W)  # float64[4,2]
         np.tanh(t0, out=t0)  # float64[4,2]
-        t1 = t0 * t0  # float64[4,2]
-        np.subtract(1.0, t1, out=t1)  # float64[4,2]
-        t2 = np.add.reduce(t0, (0, 1))  # float64[]
-        np.multiply(params_b, t1, out=t1)  # float64[4,2]
-        t3 = x.T.dot(t1)  # float64[3,2]
-        return {'W': t3, 'b': t2}
+        t1 = np.add.reduce(t0, (0, 1))  # float64[]
+        t0 *= t0  # float64[4,2]
+        np.subtract(1.0, t0, out=t0)  # float64[4,2]
+        np.multiply(params_b, t0, out=t0)  # float64[4,2]
+        t2 = x.T.dot(t0)  # float64[3,2]
+        return {'W': t2, 'b': t1}
     <BLANKLINE>
     """
     try:

@@ -127,6 +127,7 @@ def test_a_product_with_a_finite_number_is_plain_in_the_final_form() -> None:
     assert names(lambda x: guarded_mul(x, np.inf)) == ["guarded_mul"]
     assert names(lambda x: guarded_mul(0.0, x)) == []
     assert names(lambda x: guarded_mul(x, 0.0, (False, True))) == []
-    assert names(lambda x: guarded_div(x, 2.0)) == ["div"]
+    assert names(lambda x: guarded_div(x, 3.0)) == ["div"]
+    assert names(lambda x: guarded_div(x, 2.0)) == ["mul"]
     assert names(lambda x: guarded_div(x, 1.0)) == []
     assert names(lambda x: guarded_div(x, 0.0)) == ["guarded_div"]
