@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from functrans import lax, random
 from functrans.core.tracer import Tracer
 from functrans.nn.composing import call, floating, public, shape_of
@@ -57,7 +59,8 @@ def dropout(key: Any, x: Any, rate: Any, deterministic: bool = False, *, broadca
     shape = list(shape_of(x))
     for d in broadcast_dims:
         shape[d] = 1
-    return call(_kept, (x, random.bernoulli(key, 1 - rate, tuple(shape)), rate))
+    keep = (1 - rate).astype(np.float32) if isinstance(rate, (Tracer, np.ndarray)) else np.float32(1 - rate)
+    return call(_kept, (x, random.bernoulli(key, keep, tuple(shape)), rate))  # 23 bits of chance for each are enough
 
 
 def _same(x: Any) -> Any:
