@@ -10,6 +10,7 @@ from functrans.core.jaxpr import Equation
 from functrans.ops import shape as shapes
 from functrans.ops.complex import imag_p, real_p
 from functrans.ops.conversion import convert_element_type_p
+from functrans.ops.guarded import guarded_dot_general_p
 from functrans.ops.identity import copy_p, stop_gradient_p
 from functrans.ops.linear_algebra import dot_general_p
 from functrans.ops.slicing import slice_p
@@ -94,10 +95,10 @@ def _part(name: str) -> Rule:
 
 def _dot_general(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression | None:
     """Products of matrices and vectors, as the implementation computes them; the rest is left to it."""
-    (x, y), (out,), params = operands, eqn.out_avals, eqn.params
-    (x_summed, y_summed), (x_batch, _) = params["dimension_numbers"]
-    if x_batch or len(x_summed) != 1 or max(x.aval.ndim, y.aval.ndim) > 2 or x.aval.dtype.kind not in "fc":
+    (x, y), (out,) = operands, eqn.out_avals
+    if not _is_of_matrices(eqn):
         return None
+    (x_summed, y_summed), _ = eqn.params["dimension_numbers"]
     left = x.text if x_summed[0] == x.aval.ndim - 1 else f"{x.text}.T"
     right = y.text if y_summed[0] == 0 else f"{y.text}.T"
     free = writer.take_free(out) if out.ndim == 2 else None
@@ -105,6 +106,19 @@ def _dot_general(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Ex
         return Expression(f"{left}.dot({right})", C)
     writer.line(f"{left}.dot({right}, out={free.name})", out)
     return Expression(free.name, C, is_written=True)
+
+
+def _guarded_dot_general(writer: Writer, eqn: Equation, operands: Sequence[Value]) -> Expression | None:
+    """A call of the implementation, which gives what a product of matrices gives, in C order."""
+    if not _is_of_matrices(eqn):
+        return None
+    return Expression(f"{writer.module.implementation(eqn.operation)}({operands[0].text}, {operands[1].text})", C)
+
+
+def _is_of_matrices(eqn: Equation) -> bool:
+    """Whether a product is one of matrices and vectors, by BLAS."""
+    (x, y), ((x_summed, _), (x_batch, _)) = eqn.in_avals, eqn.params["dimension_numbers"]
+    return not x_batch and len(x_summed) == 1 and max(x.ndim, y.ndim) <= 2 and x.dtype.kind in "fc"
 
 
 def_source(shapes.reshape_p, _reshape)
@@ -119,3 +133,4 @@ def_source(copy_p, _copy)
 def_source(real_p, _part("real"))
 def_source(imag_p, _part("imag"))
 def_source(dot_general_p, _dot_general)
+def_source(guarded_dot_general_p, _guarded_dot_general)
