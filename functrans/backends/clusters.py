@@ -17,6 +17,8 @@ __all__ = ["Clustered", "clustered", "ufunc_of"]
 
 _LARGE = 1 << 20
 """Bytes from which on arrays do not stay in the cache from one operation to the next."""
+_COSTLY = 1 << 18
+"""Bytes from which on it costs more to get fresh memory than to compute with it."""
 _FEWEST = 3
 """How many equations are worth a loop over blocks."""
 
@@ -28,11 +30,15 @@ class Clustered(NamedTuple):
     ends: dict[int, int]
     """For the number of the first equation of each cluster the number of the first one behind it."""
 
-    def large_inputs(self) -> list[int]:
-        """The numbers of the inputs that equations of clusters read whole."""
-        eqns = [eqn for first, end in self.ends.items() for eqn in self.jaxpr.eqns[first:end]]
-        atoms = {x for eqn in eqns for x in eqn.inputs if type(x) is int and x < 0}
-        return sorted([-1 - x for x in atoms])
+    def inputs_worth_knowing(self) -> list[int]:
+        """The numbers of the inputs of which it is worth while to know that they are in C order: those that clusters
+        read, and those so large that what is made of them should have the memory of something else."""
+        known = {x for first, end in self.ends.items() for eqn in self.jaxpr.eqns[first:end] for x in eqn.inputs}
+        for eqn in self.jaxpr.eqns:
+            if type(ufunc_of(eqn)) is np.ufunc and nbytes(eqn.out_avals[0]) >= _COSTLY:
+                known.update(eqn.inputs)
+        shape = {-1 - i: aval.shape for i, aval in enumerate(self.jaxpr.in_avals)}
+        return sorted([-1 - x for x in known if shape.get(x)])
 
 
 def clustered(jaxpr: Jaxpr) -> Clustered:

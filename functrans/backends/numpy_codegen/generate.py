@@ -51,7 +51,7 @@ def write_function(
         The function's name.
     """
     program = Clustered(jaxpr, {}) if module.is_read else clustered(jaxpr)
-    known = frozenset(program.large_inputs())
+    known = frozenset() if module.is_read else frozenset(program.inputs_worth_knowing())
     if known:
         plain = _write(module, Clustered(jaxpr, {}), donated, frozenset(), None)
     return _write(module, program, donated, known, checked, plain if known else "")
