@@ -37,8 +37,7 @@ class Clustered(NamedTuple):
         for eqn in self.jaxpr.eqns:
             if type(ufunc_of(eqn)) is np.ufunc and nbytes(eqn.out_avals[0]) >= _COSTLY:
                 known.update(eqn.inputs)
-        shape = {-1 - i: aval.shape for i, aval in enumerate(self.jaxpr.in_avals)}
-        return sorted([-1 - x for x in known if shape.get(x)])
+        return [i for i, aval in enumerate(self.jaxpr.in_avals) if -1 - i in known and aval.ndim]
 
 
 def clustered(jaxpr: Jaxpr) -> Clustered:
