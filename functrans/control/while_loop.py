@@ -22,6 +22,7 @@ from functrans.backends.numpy_codegen.loops import (
     go_on,
     last_carry,
     loop_function,
+    may_be_the_first,
     owned_text,
 )
 from functrans.backends.numpy_codegen.module import Module
@@ -138,7 +139,8 @@ def _write(module: Module, avals: Sequence[Aval], loop: While, is_checked: bool)
         init = [x._replace(text=owned_text(writer, x.text)) for x in init]
     carry = begin_carry(writer, body, len(consts), init, in_place=not is_kept)
     lists, ran, length = writer.names(loop.body.n_written), writer.name(), writer.name()
-    for line in (*[f"{x} = []" for x in lists], f"{ran} = False", *[f"{length} = 0"] * loop.counted):
+    watched = may_be_the_first(carry) and not loop.counted
+    for line in (*[f"{x} = []" for x in lists], *[f"{ran} = False"] * watched, *[f"{length} = 0"] * loop.counted):
         writer.line(line)
     with writer.block("while True:"):
         (holds,) = test.write(writer, [*cond_consts, *[x._replace(buffer=None) for x in carry.values]])
@@ -147,7 +149,8 @@ def _write(module: Module, avals: Sequence[Aval], loop: While, is_checked: bool)
         outs = body.write(writer, [*consts, *carry.values])
         append_kept(writer, body, outs, lists)
         go_on(writer, carry, outs)
-        writer.line(f"{length} += 1" if loop.counted else f"{ran} = True")
+        for line in (*[f"{length} += 1"] * loop.counted, *[f"{ran} = True"] * watched):
+            writer.line(line)
     results = [x.text for x in last_carry(writer, carry, length if loop.counted else ran, is_kept=is_kept)]
     for x, aval in zip(lists, body.jaxpr.out_avals[loop.body.n_carry :], strict=True):
         tape = writer.module.constant(partial(Tape, tape_aval(aval.strong)), "tape", tape_aval(aval.strong))

@@ -1,6 +1,7 @@
 """Generated functions against the interpreter: the same bits, whatever the layout of the inputs."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -197,6 +198,42 @@ class TestSource:
             "    t0 += x2\n"
             "    np.tanh(t0, out=t0)\n"
             "    t0 *= c0\n"
+            "    return [t0]\n"
+        )
+
+    def test_a_scan_is_a_plain_loop(self) -> None:
+        scan = partial(ft.lax.scan, lambda carry, row: (carry * 0.5 + row, carry))
+        assert source(scan, np.ones(3), np.ones((4, 3))) == (
+            "def scan0(x0, x1):\n"
+            "    t0 = np.empty((4, 3), dtype0)\n"
+            "    t1 = x0.copy()\n"
+            "    for t3, t2 in zip(range(4), x1, strict=True):\n"
+            "        t4 = t1 * c0\n"
+            "        t4 += t2\n"
+            "        t0[t3] = t1\n"
+            "        t1 = t4\n"
+            "    return [t1, t0]\n"
+            "\n"
+            "def program0(x0, x1):\n"
+            "    t0, t1 = scan0(x0, x1)\n"
+            "    return [t0, t1]\n"
+        )
+
+    def test_a_while_loop_writes_to_its_carry(self) -> None:
+        halve = partial(ft.lax.while_loop, lambda x: np.sum(x) > 1.0, lambda x: x * 0.5)
+        assert source(halve, np.ones(3)) == (
+            "def loop0(x0):\n"
+            "    t0 = x0.copy()\n"
+            "    while True:\n"
+            "        t3 = np.add.reduce(t0, 0)\n"
+            "        t4 = t3 > c0\n"
+            "        if not t4:\n"
+            "            break\n"
+            "        t0 *= c1\n"
+            "    return [t0]\n"
+            "\n"
+            "def program0(x0):\n"
+            "    t0, = loop0(x0)\n"
             "    return [t0]\n"
         )
 

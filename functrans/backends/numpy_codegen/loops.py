@@ -28,6 +28,7 @@ __all__ = [
     "go_on",
     "last_carry",
     "loop_function",
+    "may_be_the_first",
     "owned_text",
 ]
 
@@ -123,6 +124,12 @@ def go_on(writer: Writer, carry: Carry, outs: Sequence[Value]) -> None:
     changed = [(name, x.text) for name, x in zip(carry.names, outs, strict=False) if name != x.text]
     if changed:
         writer.line(f"{', '.join([name for name, _ in changed])} = {', '.join([text for _, text in changed])}")
+
+
+def may_be_the_first(carry: Carry) -> bool:
+    """Whether it matters after the loop if the body has run: else part of the last carry is still somebody else's."""
+    shared = shared_outputs(carry.body.jaxpr)
+    return any([number not in carry.overwritten and not shared[number] for number in range(len(carry.names))])
 
 
 def last_carry(writer: Writer, carry: Carry, ran: str | None = None, *, is_kept: bool = False) -> list[Value]:
