@@ -261,7 +261,7 @@ def test_comparisons_of_booleans_that_are_done_with(name: str) -> None:
     check_program(jaxpr, [x, y])
 
 
-@pytest.mark.parametrize("shape", [(1,), (1, 1), (2,), (3, 1)])
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (2,), (3, 1), (2**17 + 1,)])
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
 def test_products_of_complex_numbers(dtype: Any, shape: tuple[int, ...]) -> None:
     """Of one element alone, NumPy's product in place has other last bits."""

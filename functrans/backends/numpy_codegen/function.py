@@ -227,8 +227,11 @@ class _Walk:
 
     def cluster(self, number: int, eqns: Sequence[Equation], dying: Sequence[frozenset[int]]) -> bool:
         """Write elementwise equations of arrays of one shape as a loop over blocks, small enough for the cache; False
-        if not all of the arrays are known to be in C order.
+        if not all of the arrays are known to be in C order, or the bits would change.
         """
+        first = eqns[0].out_avals[0]
+        if first.size % _BLOCK == 1 and any([eqn.out_avals[0].dtype.kind == "c" for eqn in eqns]):
+            return False  # the last block would be a single complex number: see `_overwritten`
         self.number = number
         made = [eqn.outs[0] for eqn in eqns]
         read = list(dict.fromkeys([x for eqn in eqns for x in eqn.inputs if type(x) is int and x not in made]))
@@ -241,7 +244,7 @@ class _Walk:
         arrays = [*[self.env.read(x).text for x in whole], *[x.name for x in places.values()]]
         for name, text in zip(flat, arrays, strict=True):
             self.writer.line(f"{name} = {text}.reshape(-1)")
-        with self.writer.block(f"for i in range(0, {eqns[0].out_avals[0].size}, {_BLOCK}):"):
+        with self.writer.block(f"for i in range(0, {first.size}, {_BLOCK}):"):
             for name, text in zip(parts, flat, strict=True):
                 self.writer.line(f"{name} = {text}[i : i + {_BLOCK}]")
             self._write_block(eqns, read, dict(zip([*whole, *places], parts, strict=True)), list(places))
