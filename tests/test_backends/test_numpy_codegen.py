@@ -276,3 +276,26 @@ def test_products_of_complex_numbers(dtype: Any, shape: tuple[int, ...]) -> None
     for _ in range(10):
         x, y = [(rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(dtype) for _ in range(2)]
         check_program(ft.make_jaxpr(f)(x, y).jaxpr, [x, y])
+
+
+@pytest.mark.parametrize(
+    "views", [(lambda x: x[::-1], lambda x: x.T), (lambda x: x.reshape(2, 8).T, lambda x: x.reshape(4, 4))]
+)
+def test_long_chains_of_views(views: tuple[Any, Any]) -> None:
+    def f(x: Any) -> Any:
+        for i in range(6000):
+            x = views[i % 2](x)
+        return x
+
+    x = np.arange(16.0).reshape(4, 4)
+    check_program(ft.make_jaxpr(f)(x).jaxpr, [x])
+
+
+def test_loops_in_loops_are_written_in_time_that_grows_with_their_depth() -> None:
+    def deep(depth: int, x: Any) -> Any:
+        if not depth:
+            return np.sin(x) * x
+        return ft.lax.scan(lambda c, _: (deep(depth - 1, c) + c, None), x, None, length=1)[0]
+
+    x = np.array([0.5, 0.7])
+    check_program(ft.make_jaxpr(lambda x: deep(30, x))(x).jaxpr, [x])

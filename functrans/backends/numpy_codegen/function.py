@@ -48,6 +48,9 @@ _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 _BLOCK = 16_384
 """Elements of a block of a cluster."""
 
+_LONGEST = 100
+"""Characters of a view that is written where it is used. Python's parser has a limit for what is nested, too."""
+
 _COMMUTATIVE = (np.add, np.multiply)
 
 _INDENT = "    "
@@ -377,7 +380,7 @@ class _Walk:
         (aval,) = eqn.out_avals
         if expression.is_view:
             owner = operands[0].buffer
-            if self.uses[eqn.outs[0]] == 1:
+            if self.uses[eqn.outs[0]] == 1 and len(expression.text) <= _LONGEST:
                 return Value(expression.text, aval, expression.layout, owner)
             name = self.writer.name()
             self.writer.line(f"{name} = {expression.text}", aval)

@@ -17,7 +17,7 @@ from functrans.backends.numpy_codegen.module import Module
 from functrans.backends.numpy_codegen.rules import Writer
 from functrans.backends.numpy_codegen.values import Buffer, C, Value
 from functrans.config import config
-from functrans.core.jaxpr import Jaxpr, Literal
+from functrans.core.jaxpr import Jaxpr, Literal, derived
 
 __all__ = [
     "Carry",
@@ -77,7 +77,11 @@ def begin_carry(
         in_place: whether arrays that are carried may be written to.
     """
     avals = body.jaxpr.in_avals[n_fixed : n_fixed + len(init)]
-    overwritten = _overwritable(body.jaxpr, len(init)) if in_place and not body.is_checked else frozenset()
+    overwritten: frozenset[int] = frozenset()
+    if in_place and not body.is_checked:
+        # It is kept, since to find out takes as long as to write the body: with loops inside of loops, twice at each.
+        key = ("overwritable", len(init))
+        overwritten = derived(body.jaxpr, key, lambda: _overwritable(body.jaxpr, len(init)))
     names, values = writer.names(len(init)), []
     for number, (name, x, aval) in enumerate(zip(names, init, avals, strict=True)):
         is_own = number in overwritten
