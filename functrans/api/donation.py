@@ -142,7 +142,7 @@ def _in_place(jaxpr: Jaxpr, inputs: Collection[int]) -> frozenset[int]:
 
 def _floats_may_raise() -> bool:
     """Whether an overflow or a division by zero is to be an error now."""
-    if any([kind in ("raise", "call") for kind in np.geterr().values()]):
+    if any([kind in ("raise", "call", "log") for kind in np.geterr().values()]):
         return True
     for action, message, category, module, line in warnings.filters:
         if issubclass(RuntimeWarning, category):

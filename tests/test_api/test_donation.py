@@ -395,6 +395,16 @@ class TestLargeArrays:
                 f((p, q), 7.0)
         np.testing.assert_array_equal((p, q), before)
 
+    def test_a_log_of_floats_that_raises(self):
+        class Log:
+            def write(self, message):
+                raise KeyError(message)
+
+        f, a = ft.jit(lambda a, z: (a * 2.0) / z + 1.0, donate_argnums=0), np.arange(20_000.0)
+        with np.errstate(all="log", call=Log()), pytest.raises(KeyError):
+            f(a, 0.0)
+        np.testing.assert_array_equal(a, np.arange(20_000.0))
+
     def test_debug_nans(self):
         f = donating(lambda p: (p[0] + 1, np.log(p[1] - 1)))
         p, q = self.arrays(2)
