@@ -165,13 +165,17 @@ class _Entry:
         self.writer.line(f"{local} = {f'{self.module.dtype(aval.dtype)}({text})' if is_number else text}{comment}")
         self.inputs.append(local)
 
-    def tree(self, node: TreeDef, leaves: Iterator[str]) -> str:
+    def tree(self, node: TreeDef, leaves: Iterator[str], depth: int = 0) -> str:
         """The expression of what the function returns."""
+        if depth > _MOST_DEPTH:
+            raise NotPortableError(
+                f"the result is nested more than {_MOST_DEPTH} containers deep, which Python cannot parse"
+            )
         of_node = node.node_data()
         if of_node is None:
             return next(leaves)
         kind, data = of_node
-        parts = [self.tree(child, leaves) for child in node.children()]
+        parts = [self.tree(child, leaves, depth + 1) for child in node.children()]
         if kind is type(None):
             return "None"
         if kind is dict:
@@ -202,6 +206,7 @@ class _Entry:
 _RESERVED = frozenset({"np", "Aval", "base64", "collections", "enum", "functools", "itertools", "math", "operator"})
 _RESERVED |= frozenset(dir(builtins))
 """What the source may need by this name."""
+_MOST_DEPTH = 100
 _REMEDY = "give and return dicts, lists, tuples, named tuples and arrays"
 
 

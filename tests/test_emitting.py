@@ -165,6 +165,16 @@ class TestStructures:
     def test_empty_results_and_none(self) -> None:
         check(lambda x: (None, (), [x]), np.ones(2))
 
+    def test_results_nested_too_deeply_for_python_are_an_error(self) -> None:
+        def nested(x: Any, depth: int) -> Any:
+            for _ in range(depth):
+                x = [x]
+            return x
+
+        check(lambda x: nested(x, 90), np.ones(2))
+        with pytest.raises(ft.errors.NotPortableError, match="nested more than 100"):
+            ft.emit_source(lambda x: nested(x, 250), np.ones(2))
+
     def test_a_class_of_ones_own_is_an_error(self) -> None:
         @ft.tree_util.register_pytree_node_class
         class Point:
