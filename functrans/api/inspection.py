@@ -14,7 +14,7 @@ from functrans.api.static_arguments import declared_parameters, flatten_dynamic
 from functrans.api.transformed import Transformed
 from functrans.core import fitting_inputs, tracer
 from functrans.core.aval import Aval, HasAval
-from functrans.core.jaxpr import ClosedJaxpr, Jaxpr
+from functrans.core.jaxpr import ClosedJaxpr, Jaxpr, gc_paused
 from functrans.core.recording import UNKNOWN, staging_suspended
 from functrans.errors import hide_frames
 from functrans.passes.inline import inline
@@ -99,16 +99,17 @@ class MakeJaxpr(Transformed):
         """The program for these arguments."""
         arguments, _ = flatten_dynamic(self.fun, args, kwargs, self._static, shapes=True)
         unknown = [UNKNOWN] * len(arguments.avals)
-        jaxpr, values, out_tree, _ = record(
-            arguments,
-            unknown,
-            lambda out: array_outputs(self.fun, out),
-            staging=True,
-            literals=True,
-            axis_env=self.options["axis_env"],
-        )
-        consts = [x.copy() if type(x) is np.ndarray else x for x in values[len(unknown) :]]
-        closed = ClosedJaxpr(inline(jaxpr), consts)
+        with gc_paused():  # what is made is kept, as in `derived`
+            jaxpr, values, out_tree, _ = record(
+                arguments,
+                unknown,
+                lambda out: array_outputs(self.fun, out),
+                staging=True,
+                literals=True,
+                axis_env=self.options["axis_env"],
+            )
+            consts = [x.copy() if type(x) is np.ndarray else x for x in values[len(unknown) :]]
+            closed = ClosedJaxpr(inline(jaxpr), consts)
         return (closed, _shapes(out_tree, jaxpr)) if self.options["return_shape"] else closed
 
 

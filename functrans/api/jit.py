@@ -302,7 +302,10 @@ class Jitted(Transformed):
         key = self._key(arguments, static)
         program = self._programs.get(key)
         if program is None:
-            program = self._record(arguments, static)
+            with gc_paused():  # what is made is kept, as in `derived`
+                program = self._record(arguments, static)
+                if recording_of(program.jaxpr, [*arguments.values, *program.consts]) is None:
+                    program.runner()  # which compiles it
             self.retraces.add(signature_of(self.fun, arguments, static), program.reusable)
             return self._keep(key, program) if program.reusable else program
         if not self.retraces.reused:
@@ -323,8 +326,7 @@ class Jitted(Transformed):
 
     def _record(self, arguments: Arguments, static: tuple[Any, ...]) -> _Program:
         unknown = [UNKNOWN] * len(arguments.avals)
-        with gc_paused():  # what is recorded is kept, as in `derived`
-            recorded = record(arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True)
+        recorded = record(arguments, unknown, lambda out: array_outputs(self.fun, out), staging=True, literals=True)
         captured = recorded.values[len(unknown) :]
         consts = [x.copy() if type(x) is np.ndarray else x for x in captured]
         reusable = not recorded.reads_values and not any([type(x) is Tracer for x in consts])
