@@ -15,12 +15,21 @@ import numpy as np
 
 from functrans.core.tracer import Tracer
 from functrans.errors import MissingRuleError, user_location
-from functrans.numpy.dispatch import record_binary, record_call, record_unary
+from functrans.numpy.dispatch import record_binary, record_call, record_ternary, record_unary
 from functrans.numpy.linear import PRODUCT_UFUNCS
 from functrans.numpy.operators import PLAIN_OPERANDS, is_foreign
 from functrans.numpy.promotion import strong
 from functrans.numpy.reductions import ACCUMULATORS, REDUCERS, accumulate, reduce
-from functrans.numpy.registry import FUNCTIONS, PLANNED, as_operand, call_function, call_planned, lengths_of, refuse_out
+from functrans.numpy.registry import (
+    FUNCTIONS,
+    PLANNED,
+    TERNARY,
+    as_operand,
+    call_function,
+    call_planned,
+    lengths_of,
+    refuse_out,
+)
 from functrans.numpy.ufuncs import UFUNCS, call_ufunc, missing_ufunc, ufunc_keywords, ufunc_operands
 from functrans.ops.shape import reshape
 
@@ -129,7 +138,11 @@ def _array_function(
         for kind in types:
             if kind is not Tracer and kind is not np.ndarray and not issubclass(kind, np.ndarray):
                 return NotImplemented
-    if function in PLANNED and args and type(args[0]) is Tracer:
+    if len(args) == 3 and not kwargs and function in TERNARY:
+        x, y, z = args
+        if type(x) is Tracer and type(y) is Tracer and type(z) is Tracer:  # the usual case, without one call more
+            return record_ternary(TERNARY[function], x, y, z)
+    elif function in PLANNED and args and type(args[0]) is Tracer:
         return call_planned(function, args[0], tuple(args[1:]), kwargs)
     return call_function(function, args, kwargs)
 
