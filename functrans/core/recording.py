@@ -164,7 +164,7 @@ class Recording(Writing):
         self.differentiated = differentiated
         self.forward = forward
         self.reads = self.known if reads is None else reads
-        self.derivatives: list[frozenset[Recording]] = []
+        self.derivatives: list[frozenset[Recording]] | None = None
         """For each equation, as far as somebody has asked: the recordings that `differentiating` gives."""
         self.serial = next(_serials)
         self.closed = False
@@ -207,11 +207,8 @@ class Recording(Writing):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if error is None:
-            self._leave()
-            return
         try:
-            if isinstance(error, Exception) and self.takes_effects:
+            if error is not None and isinstance(error, Exception) and self.takes_effects:
                 force_pending(self)
         finally:
             self._leave()
@@ -234,8 +231,9 @@ class Recording(Writing):
         self.closed = True
         if self._locked:
             unlock(self._locked)
-        self.values.clear()
-        self.derivatives.clear()
+        if self.values:
+            self.values.clear()
+        self.derivatives = None
 
     def inputs(self) -> list[Tracer]:
         """The tracers of the inputs that the recording was opened with."""
@@ -495,6 +493,8 @@ class Recording(Writing):
             return _NOWHERE
         if atom >= 0:
             index = self.index_of(atom)
+            if self.derivatives is None:
+                self.derivatives = []
             for operation, inputs in self.equations[len(self.derivatives) : index + 1]:
                 smooth = not operation.primitive.is_constant and any([aval.inexact for aval in operation.out_avals])
                 self.derivatives.append(_NOWHERE.union(*map(self.differentiating, inputs)) if smooth else _NOWHERE)
