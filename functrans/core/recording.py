@@ -60,6 +60,7 @@ UNKNOWN: Any = _Unknown()
 
 _serials = count()
 _WEAK_FLOAT = aval_of(0.0)
+Parts = tuple[tuple[Aval, ...], tuple[RawEquation, ...], tuple[Atom, ...], list[Source]]
 
 
 def recording_for(operands: Sequence[Any], effectful: bool = False) -> Recording | None:
@@ -207,8 +208,11 @@ class Recording(Writing):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if error is None:
+            self._leave()
+            return
         try:
-            if error is not None and isinstance(error, Exception) and self.takes_effects:
+            if isinstance(error, Exception) and self.takes_effects:
                 force_pending(self)
         finally:
             self._leave()
@@ -231,8 +235,7 @@ class Recording(Writing):
         self.closed = True
         if self._locked:
             unlock(self._locked)
-        if self.values:
-            self.values.clear()
+        self.values.clear()
         self.derivatives = None
 
     def inputs(self) -> list[Tracer]:
@@ -282,9 +285,7 @@ class Recording(Writing):
         self.depart()
         return None
 
-    def _parts(
-        self, outs: tuple[Atom, ...]
-    ) -> tuple[tuple[Aval, ...], tuple[RawEquation, ...], tuple[Atom, ...], list[Source]]:
+    def _parts(self, outs: tuple[Atom, ...]) -> Parts:
         equations, sources = self._equations, self._sources
         if self.effects is not None and self.effects.forced:
             equations, sources, outs = without_forced(self, outs)
@@ -493,12 +494,11 @@ class Recording(Writing):
             return _NOWHERE
         if atom >= 0:
             index = self.index_of(atom)
-            if self.derivatives is None:
-                self.derivatives = []
-            for operation, inputs in self.equations[len(self.derivatives) : index + 1]:
+            known = self.derivatives = self.derivatives or []
+            for operation, inputs in self.equations[len(known) : index + 1]:
                 smooth = not operation.primitive.is_constant and any([aval.inexact for aval in operation.out_avals])
-                self.derivatives.append(_NOWHERE.union(*map(self.differentiating, inputs)) if smooth else _NOWHERE)
-            return self.derivatives[index] if self._aval(atom).inexact else _NOWHERE
+                known.append(_NOWHERE.union(*map(self.differentiating, inputs)) if smooth else _NOWHERE)
+            return known[index] if self._aval(atom).inexact else _NOWHERE
         number = -1 - atom
         if not self.avals[number].inexact:
             return _NOWHERE
