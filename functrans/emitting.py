@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from functrans.api.arguments import Arguments, array_outputs, flatten_arguments, name_of, parameter_name, record
+from functrans.backends.clusters import Clustered
 from functrans.backends.numpy_codegen.function import FunctionWriter
-from functrans.backends.numpy_codegen.generate import write_results
 from functrans.backends.numpy_codegen.portable import PortableModule
 from functrans.backends.numpy_codegen.values import Value
 from functrans.core.recording import UNKNOWN
@@ -88,7 +88,7 @@ def _emit(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     consts = [module.constant(np.asarray(x), "k") for x in values[len(unknown) :]]
     texts, avals = [*entry.inputs, *consts], jaxpr.in_avals
     operands = [Value(text, aval, ("x", i)) for i, (text, aval) in enumerate(zip(texts, avals, strict=True))]
-    outs = write_results(entry.writer, finalize(inline(jaxpr)), operands)
+    outs = entry.writer.results(Clustered(finalize(inline(jaxpr)), {}), operands)
     entry.writer.line(f"return {entry.tree(out_tree, iter(outs))}")
     module.add(entry.writer.text(entry.head(name_of(fun))))
     return module.source

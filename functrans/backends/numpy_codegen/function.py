@@ -22,6 +22,7 @@ from functrans.backends.memory import (
     deaths,
     is_full,
     nbytes,
+    shared_outputs,
     undone_broadcasts,
 )
 from functrans.backends.numpy_codegen.module import Module
@@ -113,10 +114,20 @@ class FunctionWriter:
 
     def program(self, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value]:
         """Write the equations of a program in its final form; what its outputs are then."""
-        return self.clusters(Clustered(jaxpr, {}), operands)
+        walk = self._written(Clustered(jaxpr, {}), operands)
+        return [walk.value(atom) for atom in jaxpr.outs]
 
-    def clusters(self, program: Clustered, operands: Sequence[Value]) -> list[Value]:
-        """As `program`; clusters run block by block."""
+    def results(self, program: Clustered, operands: Sequence[Value]) -> list[str]:
+        """Write the equations of a program; its outputs, each an array of its own. Clusters run block by block."""
+        jaxpr = program.jaxpr
+        walk = self._written(program, operands)
+        return [
+            self.module.fresh(atom) if type(atom) is Literal else _owned(walk.value(atom), is_shared)
+            for atom, is_shared in zip(jaxpr.outs, shared_outputs(jaxpr), strict=True)
+        ]
+
+    def _written(self, program: Clustered, operands: Sequence[Value]) -> _Walk:
+        """The walk through a program, at its end."""
         jaxpr, ends = program
         walk, dying = _Walk(self, jaxpr, operands), [frozenset(atoms) for atoms in deaths(jaxpr)]
         number = 0
@@ -127,7 +138,7 @@ class FunctionWriter:
             else:
                 walk.equation(number, jaxpr.eqns[number], dying[number])
                 number += 1
-        return [walk.value(atom) for atom in jaxpr.outs]
+        return walk
 
     def kept(self, x: Value) -> Value:
         """A value in a variable of its own."""
@@ -396,6 +407,13 @@ class _Walk:
     def _ufunc_name(self, ufunc: np.ufunc) -> str:
         name = ufunc.__name__
         return f"np.{name}" if getattr(np, name, None) is ufunc else self.module.constant(ufunc, "ufunc")
+
+
+def _owned(x: Value, is_shared: bool) -> str:
+    """An array of its own; a scalar of NumPy's where it has no axes, which cannot be written to."""
+    if not is_shared or x.aval.dtype.kind == "V":  # or a tape, which nobody writes to
+        return x.text
+    return f"{x.text}.copy()" if x.aval.ndim else f"{x.text}[()]"
 
 
 def _is_number(atom: Atom) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from functrans.backends.clusters import Clustered, clustered
 from functrans.backends.interpreter import run_checked
-from functrans.backends.memory import end_of_errors, shared_outputs
+from functrans.backends.memory import end_of_errors
 from functrans.backends.numpy_codegen.function import FunctionWriter
 from functrans.backends.numpy_codegen.module import Module
 from functrans.backends.numpy_codegen.values import Buffer, C, Value
@@ -17,7 +17,7 @@ from functrans.core.aval import Aval
 from functrans.core.jaxpr import Jaxpr
 from functrans.passes.pipeline import finalize
 
-__all__ = ["generated", "input_values", "write_function", "write_results"]
+__all__ = ["generated", "input_values", "write_function"]
 
 
 def generated(jaxpr: Jaxpr, donated: Collection[int] = ()) -> Callable[..., list[Any]]:
@@ -88,27 +88,11 @@ def _write(
         flags = [f"{operands[i].text}.flags.c_contiguous" for i in sorted(known)]
         with writer.block(f"if not ({' and '.join(flags)}):"):
             writer.line(f"return {otherwise}({inputs})")
-    writer.line(f"return [{', '.join(_results(jaxpr, writer.clusters(program, operands)))}]")
+    writer.line(f"return [{', '.join(writer.results(program, operands))}]")
     module.add(writer.text(f"def {name}({inputs}):"))
     return name
-
-
-def write_results(writer: FunctionWriter, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[str]:
-    """Write the equations of a program in its final form; its outputs, each an array of its own."""
-    return _results(jaxpr, writer.program(jaxpr, operands))
-
-
-def _results(jaxpr: Jaxpr, outs: Sequence[Value]) -> list[str]:
-    return [_own(x) if shared else x.text for x, shared in zip(outs, shared_outputs(jaxpr), strict=True)]
 
 
 def input_values(avals: Sequence[Aval], stem: str) -> list[Value]:
     """What inputs are in the source."""
     return [Value(f"{stem}{number}", aval, (stem, number)) for number, aval in enumerate(avals)]
-
-
-def _own(x: Value) -> str:
-    """An array of its own; a scalar of NumPy's where it has no axes, which cannot be written to."""
-    if x.aval.dtype.kind == "V":
-        return x.text  # a tape, which nobody writes to
-    return f"{x.text}.copy()" if x.aval.ndim else f"{x.text}[()]"

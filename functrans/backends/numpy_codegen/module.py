@@ -69,6 +69,14 @@ class Module:
         """A literal among the operands of a ufunc: its name, or itself."""
         return self.literal(literal, whole=not literal.shape)
 
+    def fresh(self, literal: Literal) -> str:
+        """A new array of a literal's value, or a scalar."""
+        if not literal.shape or literal.dtype.kind == "V":
+            return self.literal(literal, whole=True)
+        if literal.scalar.tobytes() != np.zeros((), literal.dtype).tobytes():
+            return f"{self.literal(literal, whole=True)}.copy()"
+        return f"np.zeros({literal.shape}{'' if literal.dtype == np.float64 else f', {self.dtype(literal.dtype)}'})"
+
     def dtype(self, dtype: np.dtype[Any]) -> str:
         """The name of a dtype."""
         return self.constant(dtype, "dtype", dtype)
