@@ -2,7 +2,7 @@
 
 A program is interpreted until that has cost about as much as to generate its source; from then on it runs as a
 function of its own. The bits are the same. What is sure to run often, a jitted function or the body of a loop, is
-generated at once: `compiled`.
+generated at once (`compiled`), and so is what works on arrays so large that one run costs more.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrans.backends.interpreter import interpreted
+from functrans.backends.memory import nbytes
 from functrans.backends.numpy_codegen import generated
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Jaxpr, derived
 from functrans.core.rules import def_specialized_impl
 from functrans.ops.calls import call_p, jit_p
+from functrans.passes.pipeline import finalize
 
 __all__ = ["compiled", "executable", "run", "run_inner"]
 
 INTERPRETED_RUNS = 20
 """How often a program is interpreted. To generate its source costs about that many runs, whatever its length."""
+LARGE = 1 << 18
+"""Bytes of a result from which on a run of an operation costs more than to generate its source."""
 
 
 def run(jaxpr: Jaxpr, values: Sequence[Any]) -> list[Any]:
@@ -49,6 +53,9 @@ def executable(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
 
 
 def _tiered(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
+    if any([nbytes(aval) >= LARGE for eqn in finalize(jaxpr).eqns for aval in eqn.out_avals]):
+        run_compiled = compiled(jaxpr)
+        return lambda values: run_compiled(*values)
     interpret: Callable[[Sequence[Any]], list[Any]] | None = interpreted(jaxpr)
     function: Callable[..., list[Any]] | None = None
     runs = 0
