@@ -67,7 +67,7 @@ def costs_of_equations(jaxpr: Jaxpr) -> list[Cost]:
 
 def nbytes(aval: Aval) -> int:
     """The size of an array in memory; 0 for what is no array."""
-    return 0 if aval.dtype.kind == "V" else aval.size * aval.dtype.itemsize
+    return 0 if aval.dtype.kind == "V" else aval.nbytes
 
 
 def total_of(costs: Iterable[Cost]) -> Cost:

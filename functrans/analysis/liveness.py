@@ -9,19 +9,20 @@ windows of a convolution) is not counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from functrans.analysis.cost import nbytes
+from functrans.backends.clusters import ufunc_of
 from functrans.backends.memory import memory_owners, shared_outputs
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Atom, Equation, Jaxpr, derived
 from functrans.passes.pipeline import finalize
 
-__all__ = ["Memory", "implementation_of", "memory_of"]
+__all__ = ["Memory", "memory_of"]
 
 
 class Memory(NamedTuple):
@@ -49,12 +50,6 @@ def memory_of(jaxpr: Jaxpr) -> Memory:
     Memory(inputs=8000, outputs=8, temporaries=16000, peak=16000, buffers=3, at=1)
     """
     return derived(jaxpr, "memory", lambda: _Run(finalize(jaxpr)).memory())
-
-
-def implementation_of(eqn: Equation) -> Callable[..., Any]:
-    """The function of arrays that computes an equation."""
-    function: Callable[..., Any] = eqn.primitive.bound(eqn.operation)
-    return function
 
 
 class _Buffer:
@@ -101,7 +96,7 @@ class _Run:
     def _place(self, number: int, eqn: Equation, out: int, aval: Aval) -> _Buffer:
         """The memory of a result: that of an operand or a dead array where NumPy can write into it, else new."""
         strong = aval.strong
-        if aval.ndim and len(eqn.outs) == 1 and eqn.primitive.is_elementwise and _is_ufunc(eqn):
+        if aval.ndim and type(ufunc_of(eqn)) is np.ufunc:
             operands = [atom for atom in eqn.inputs if type(atom) is int and atom in self.of]
             for atom in operands:
                 buffer = self.of[atom]
@@ -150,10 +145,6 @@ class _Run:
             changes[buffer.start] += nbytes(buffer.aval)
             changes[buffer.end + 1] -= nbytes(buffer.aval)
         return list(accumulate(changes))[:-1]
-
-
-def _is_ufunc(eqn: Equation) -> bool:
-    return type(implementation_of(eqn)) is np.ufunc
 
 
 def _inner(eqn: Equation) -> int:

@@ -130,7 +130,7 @@ def _warn(arguments: Arguments, inputs: Sequence[int]) -> None:
 
 def _in_place(jaxpr: Jaxpr, inputs: Collection[int]) -> frozenset[int]:
     """The inputs that are worth it, and whose values are not asked for."""
-    size = sum([jaxpr.in_avals[i].size * jaxpr.in_avals[i].dtype.itemsize for i in inputs])
+    size = sum([jaxpr.in_avals[i].nbytes for i in inputs])
     return (
         frozenset(inputs).difference([-1 - x for x in jaxpr.outs if type(x) is int]) if size >= _LARGE else frozenset()
     )

@@ -111,7 +111,7 @@ class Piece:
     def __init__(self, program: Jaxpr, operands: tuple[int, ...], active: tuple[bool, ...]) -> None:
         self.program, self.operands = program, operands
         self.n_outs = len(program.outs)
-        sizes = [aval.size * aval.dtype.itemsize for aval in (*program.in_avals, *program.out_avals)]
+        sizes = [aval.nbytes for aval in (*program.in_avals, *program.out_avals)]
         self.is_large = max(sizes, default=0) > _KEPT_BYTES
         """Whether a value in it is worth letting go early."""
         self.active = tuple([i for i, is_active in enumerate(active) if is_active])
@@ -534,8 +534,7 @@ def _joined(one: Jaxpr, result: int, other: Jaxpr, operand: int) -> Jaxpr:
     """Two programs as one, with the outputs of both: the second has a result of the first as an input."""
     n = len(one.in_avals)
     builder = Builder((*one.in_avals, *other.in_avals))
-    for eqn in one.eqns:
-        builder.add(eqn.operation, eqn.inputs, eqn.source)
+    builder.copy(one.eqns, {})
     inputs: list[Atom] = [-1 - n - i for i in range(len(other.in_avals))]
     inputs[operand] = one.outs[result]
     env = Environment(inputs)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.backends.memory import nbytes, undone_broadcasts
+from functrans.backends.memory import undone_broadcasts
 from functrans.core.builder import Builder
 from functrans.core.jaxpr import Equation, Jaxpr, derived
 
@@ -35,7 +35,7 @@ class Clustered(NamedTuple):
         read, and those so large that what is made of them should have the memory of something else."""
         known = {x for first, end in self.ends.items() for eqn in self.jaxpr.eqns[first:end] for x in eqn.inputs}
         for eqn in self.jaxpr.eqns:
-            if type(ufunc_of(eqn)) is np.ufunc and nbytes(eqn.out_avals[0]) >= _COSTLY:
+            if type(ufunc_of(eqn)) is np.ufunc and eqn.out_avals[0].nbytes >= _COSTLY:
                 known.update(eqn.inputs)
         return [i for i, aval in enumerate(self.jaxpr.in_avals) if -1 - i in known and aval.ndim]
 
@@ -60,7 +60,7 @@ def _clustered(jaxpr: Jaxpr) -> Clustered:
             delayed.update(eqn.outs)
             continue
         is_undone = any([out in undone for out in eqn.outs])
-        large = not is_undone and any([nbytes(aval) >= _LARGE for aval in (*eqn.in_avals, *eqn.out_avals)])
+        large = not is_undone and any([aval.nbytes >= _LARGE for aval in (*eqn.in_avals, *eqn.out_avals)])
         if large or eqn.operation.effectful or not delayed.isdisjoint(eqn.inputs):
             _flush(waiting, order, sizes)
             delayed.clear()
@@ -85,7 +85,7 @@ def _members(jaxpr: Jaxpr) -> set[int]:
         for number, eqn in enumerate(jaxpr.eqns)
         if type(ufunc_of(eqn)) is np.ufunc
         and eqn.out_avals[0].ndim
-        and nbytes(eqn.out_avals[0]) >= _LARGE
+        and eqn.out_avals[0].nbytes >= _LARGE
         and all([x not in undone or x in numbers for x in eqn.inputs if type(x) is int])
     }
 
@@ -93,9 +93,7 @@ def _members(jaxpr: Jaxpr) -> set[int]:
 def _in_order(jaxpr: Jaxpr, order: list[Equation]) -> Jaxpr:
     builder = Builder(jaxpr.in_avals)
     have: dict[Any, Any] = {}
-    for eqn in order:
-        outs = builder.add(eqn.operation, tuple([have.get(x, x) for x in eqn.inputs]), eqn.source)
-        have.update(zip(eqn.outs, outs, strict=True))
+    builder.copy(order, have)
     return builder.build([have.get(x, x) for x in jaxpr.outs])
 
 

@@ -21,7 +21,6 @@ from functrans.backends.memory import (
     aligned_shape,
     deaths,
     is_full,
-    nbytes,
     shared_outputs,
     undone_broadcasts,
 )
@@ -111,7 +110,7 @@ class _Plan:
         self.undone = undone_broadcasts(jaxpr)
         self.steps: list[Step] = []
         for eqn, dying in zip(jaxpr.eqns, deaths(jaxpr), strict=True):
-            large = [atom for atom in dying if atom >= 0 and nbytes(jaxpr.aval(atom)) > KEPT_BYTES]
+            large = [atom for atom in dying if atom >= 0 and jaxpr.aval(atom).nbytes > KEPT_BYTES]
             self.steps.append(self._step(eqn, tuple([self._slot(atom) for atom in large])))
         self.outputs: list[tuple[int, Callable[[Any], Any] | None]] = [
             (self._slot(atom), owned if shared else None)

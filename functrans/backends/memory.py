@@ -35,18 +35,12 @@ __all__ = [
     "end_of_errors",
     "is_full",
     "memory_owners",
-    "nbytes",
     "shared_outputs",
     "undone_broadcasts",
 ]
 
 KEPT_BYTES = 32_768
 """Values up to this size are not worth letting go early."""
-
-
-def nbytes(aval: Aval) -> int:
-    """The size of an array."""
-    return aval.size * aval.dtype.itemsize
 
 
 def undone_broadcasts(jaxpr: Jaxpr) -> set[int]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from functrans.backends.interpreter import interpreted
-from functrans.backends.memory import nbytes
 from functrans.backends.numpy_codegen import generated
 from functrans.core.aval import Aval
 from functrans.core.jaxpr import Jaxpr, derived
@@ -53,7 +52,7 @@ def executable(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
 
 
 def _tiered(jaxpr: Jaxpr) -> Callable[[Sequence[Any]], list[Any]]:
-    if any([nbytes(aval) >= LARGE for eqn in finalize(jaxpr).eqns for aval in eqn.out_avals]):
+    if any([aval.nbytes >= LARGE for eqn in finalize(jaxpr).eqns for aval in eqn.out_avals]):
         run_compiled = compiled(jaxpr)
         return lambda values: run_compiled(*values)
     interpret: Callable[[Sequence[Any]], list[Any]] | None = interpreted(jaxpr)

@@ -15,7 +15,7 @@ from functrans.backends.numpy_codegen.rules import Writer, def_source, write_cal
 from functrans.backends.numpy_codegen.values import Value
 from functrans.backends.running import run_inner
 from functrans.control.calls import jvp_of_call, transposed_call
-from functrans.core.builder import Builder
+from functrans.core.builder import Builder, with_outs
 from functrans.core.evaluation import Environment
 from functrans.core.jaxpr import Equation, Jaxpr, derived, interned
 from functrans.core.primitive import Primitive
@@ -72,10 +72,7 @@ def _make_split(jaxpr: Jaxpr, nonzeros: Nonzeros, policy: Policy | None) -> _Spl
         if atom >= 0 and atom not in outs:
             outs.append(atom)
         places.append(atom if atom < 0 else outs.index(atom))
-    builder = Builder(primal.in_avals)
-    for eqn in primal.eqns:
-        builder.add(eqn.operation, eqn.inputs, eqn.source)
-    forward = interned(eliminate_dead_code(builder.build(outs)))
+    forward = interned(eliminate_dead_code(with_outs(primal, outs)))
     return _Split(forward, _recomputing(primal, lin, residuals, plan, needed), tuple(places), lin.nonzeros)
 
 

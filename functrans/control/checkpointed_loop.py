@@ -82,7 +82,7 @@ def bind_snapshots(
 def _snapshots_impl(
     *avals: Aval, cond: Jaxpr, body: Jaxpr, n_cond_consts: int, n_body_consts: int, checkpoint: int
 ) -> Callable[..., Any]:
-    test, advance = executable(cond), iteration_of(body).run
+    test, advance = executable(cond), iteration_of(body)
     end = n_cond_consts + n_body_consts
 
     def run(*values: Any) -> list[Any]:
@@ -220,9 +220,9 @@ def retraced(
 def _impl(*avals: Aval, **params: Any) -> Callable[..., Any]:
     retrace = _retrace_of(**params)
     n_carry = retrace.step.n_carry
-    advance, linear = iteration_of(retrace.step.jaxpr).run, iteration_of(retrace.linear.jaxpr).run
+    advance, linear = iteration_of(retrace.step.jaxpr), iteration_of(retrace.linear.jaxpr)
     step = retrace.step.jaxpr
-    only_carry = iteration_of(reordered(step, range(len(step.in_avals)), step.outs[:n_carry])).run
+    only_carry = iteration_of(reordered(step, range(len(step.in_avals)), step.outs[:n_carry]))
     residuals = retrace.residuals
 
     def run(length: Any, kept: Any, *operands: Any) -> list[Any]:

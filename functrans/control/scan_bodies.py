@@ -42,10 +42,7 @@ def program_of_atoms(jaxpr: Jaxpr, outs: Sequence[int], inputs: Sequence[int], i
     """
     builder = Builder(tuple([jaxpr.in_avals[i] for i in inputs]))
     have: dict[Atom, Atom] = {-1 - i: -1 - number for number, i in enumerate(inputs)}
-    for eqn in jaxpr.eqns:
-        if not eqn.operation.effectful and invariant.issuperset(eqn.outs):
-            results = builder.add(eqn.operation, tuple([have.get(x, x) for x in eqn.inputs]), eqn.source)
-            have.update(zip(eqn.outs, results, strict=True))
+    builder.copy([e for e in jaxpr.eqns if not e.operation.effectful and invariant.issuperset(e.outs)], have)
     return tidied(builder.build([have[x] for x in outs]))
 
 

@@ -143,9 +143,7 @@ class _Cutter:
     def _program(self, eqns: Sequence[Equation], inputs: Sequence[Atom], outs: Sequence[Atom]) -> Jaxpr:
         builder = Builder(tuple([self.body.aval(x).strong for x in inputs]))
         have: dict[Atom, Atom] = {x: -1 - i for i, x in enumerate(inputs)}
-        for eqn in eqns:
-            results = builder.add(eqn.operation, tuple([have.get(x, x) for x in eqn.inputs]), eqn.source)
-            have.update(zip(eqn.outs, results, strict=True))
+        builder.copy(eqns, have)
         return builder.build([have.get(x, x) for x in outs])
 
     # ---- ahead
@@ -165,7 +163,7 @@ class _Cutter:
         if any([is_tape(aval) for aval in (*eqn.in_avals, *eqn.out_avals)]):
             return False
         (out,) = eqn.out_avals
-        if self.length * _bytes(out) > _LARGEST_STACK:
+        if self.length * out.nbytes > _LARGEST_STACK:
             return False
         return eqn.primitive is dot_general_p or out.size <= _SMALL_ROW
 
@@ -197,8 +195,8 @@ class _Cutter:
 
     def _is_better_after(self, product: Equation) -> bool:
         """Whether to keep the factors for all rows costs less than to add up the products."""
-        kept = sum([_bytes(self.body.aval(x)) for x in set(product.inputs) if x not in self.early])
-        return kept <= 2 * _bytes(product.out_avals[0]) and kept * self.length <= _LARGEST_STACK
+        kept = sum([self.body.aval(x).nbytes for x in set(product.inputs) if x not in self.early])
+        return kept <= 2 * product.out_avals[0].nbytes and kept * self.length <= _LARGEST_STACK
 
     def _after(self, stacks: Sequence[Atom]) -> Jaxpr:
         fixed = [self.body.aval(x) for x in self.fixed]
@@ -221,10 +219,6 @@ def _over_rows(term: Equation) -> dict[str, Any]:
     contract, batch = term.params["dimension_numbers"]
     over = tuple([(0, *[d + 1 for d in axes]) for axes in contract])
     return {"dimension_numbers": (over, tuple([tuple([d + 1 for d in axes]) for axes in batch]))}
-
-
-def _bytes(aval: Aval) -> int:
-    return aval.size * aval.dtype.itemsize
 
 
 def _distinct(atoms: Sequence[Atom]) -> list[Atom]:

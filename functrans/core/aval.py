@@ -58,6 +58,11 @@ class Aval:
         return Aval(shape, self.dtype, self.weak)
 
     @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self.size * self.dtype.itemsize
+
+    @property
     def strong(self) -> Aval:
         """The same shape and dtype, not weak."""
         return Aval(self.shape, self.dtype) if self.weak else self

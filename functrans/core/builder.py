@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from functrans.config import config
 from functrans.core.aval import Aval
 from functrans.core.check import check_jaxpr
-from functrans.core.jaxpr import Atom, Jaxpr, Operation, RawEquation, Source
+from functrans.core.jaxpr import Atom, Equation, Jaxpr, Operation, RawEquation, Source
 
 __all__ = ["Builder", "new_program", "with_outs"]
 
@@ -31,6 +31,12 @@ class Builder:
         self.sources.append(source)
         self.avals += operation.out_avals
         return range(first, len(self.avals))
+
+    def copy(self, eqns: Iterable[Equation], have: dict[Atom, Atom]) -> None:
+        """Append equations of another program. `have` says what its atoms are here, those of its results afterwards."""
+        for eqn in eqns:
+            outs = self.add(eqn.operation, tuple([have.get(x, x) for x in eqn.inputs]), eqn.source)
+            have.update(zip(eqn.outs, outs, strict=True))
 
     def aval(self, atom: Atom) -> Aval:
         """The aval of an input, a result or a literal."""

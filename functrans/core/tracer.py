@@ -98,7 +98,7 @@ class Tracer(HasAval):
     @property
     def nbytes(self) -> int:
         """The bytes of all elements."""
-        return self.aval.size * self.aval.dtype.itemsize
+        return self.aval.nbytes
 
     def __len__(self) -> int:
         if not self.aval.shape:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from functrans.analysis.liveness import implementation_of
 from functrans.backends.memory import aligned_shape, deaths, is_full, undone_broadcasts
 from functrans.backends.running import compiled
 from functrans.core.effects import is_effectful
@@ -127,7 +126,7 @@ class _Rounds:
 
     def _run_equation(self, number: int, eqn: Equation, results: dict[int, Any]) -> tuple[float, Sequence[Any]]:
         # As in a run, a number or a broadcast value that meets a whole array is left to NumPy's broadcasting.
-        function = self._alignment(eqn) if self.undone.intersection(eqn.outs) else implementation_of(eqn)
+        function = self._alignment(eqn) if self.undone.intersection(eqn.outs) else eqn.primitive.bound(eqn.operation)
         splat = eqn.primitive.is_elementwise and any([is_full(atom, self.undone) for atom in eqn.inputs])
         operands = [self._read(atom, results, splat) for atom in eqn.inputs]
         if self._is_first and (iteration := first_iteration(eqn, operands)) is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
-from functrans.core.aval import Aval
 from functrans.core.builder import Builder
 from functrans.core.jaxpr import Atom, Jaxpr
 
@@ -62,14 +61,10 @@ def _places(jaxpr: Jaxpr) -> list[int]:
         place = first_read.get(out, number)
         if place > number and operation.primitive.is_elementwise and not operation.effectful:
             longer = {x for x in inputs if type(x) is int and x >= 0 and held_until.get(x, number) < place}
-            if sum([_bytes(jaxpr.aval(x)) for x in longer]) <= _bytes(operation.out_avals[0]):
+            if sum([jaxpr.aval(x).nbytes for x in longer]) <= operation.out_avals[0].nbytes:
                 places[number] = place
         place = places[number]
         for x in inputs:
             first_read[x] = min(first_read.get(x, place), place)
             held_until[x] = max(held_until.get(x, place), place)
     return places
-
-
-def _bytes(aval: Aval) -> int:
-    return aval.size * aval.dtype.itemsize

@@ -207,9 +207,7 @@ def hoisted(jaxpr: Jaxpr, n_first: int) -> Hoisted:
     builder = Builder((*avals[:n_first], *[jaxpr.aval(x) for x in moved], *avals[n_first:]))
     have: dict[Atom, Atom] = {-1 - i: -1 - (i if i < n_first else i + n_moved) for i in range(len(avals))}
     have.update({atom: -1 - n_first - number for number, atom in enumerate(moved)})
-    for eqn in reversed(kept):
-        outs = builder.add(eqn.operation, tuple([have.get(x, x) for x in eqn.inputs]), eqn.source)
-        have.update(zip(eqn.outs, outs, strict=True))
+    builder.copy(reversed(kept), have)
     rest = builder.build([have.get(x, x) for x in jaxpr.outs])
     return Hoisted(_before(jaxpr, n_first, moved), interned(rest))
 
@@ -228,7 +226,5 @@ def _before(jaxpr: Jaxpr, n_first: int, outs: Sequence[int]) -> Jaxpr:
             needed.update([x for x in eqn.inputs if type(x) is int])
     builder = Builder(jaxpr.in_avals[:n_first])
     have: dict[Atom, Atom] = {}
-    for eqn in reversed(eqns):
-        results = builder.add(eqn.operation, tuple([have.get(x, x) for x in eqn.inputs]), eqn.source)
-        have.update(zip(eqn.outs, results, strict=True))
+    builder.copy(reversed(eqns), have)
     return interned(builder.build([have[x] for x in outs]))

@@ -85,7 +85,7 @@ def _with_common_origins(kept: set[int], free: set[int], sources: dict[int, Equa
 
 
 def _bytes(primal: Jaxpr, atoms: list[int]) -> int:
-    return sum([primal.aval(atom).size * primal.aval(atom).dtype.itemsize for atom in atoms])
+    return sum([primal.aval(atom).nbytes for atom in atoms])
 
 
 def _is_cheap(atom: int, given: set[int], sources: dict[int, Equation]) -> bool:

@@ -320,3 +320,8 @@ def test_a_python_number_is_carried_alike_without_jit() -> None:
 def test_a_generator_is_no_array() -> None:
     with pytest.raises(ValueError, match="of type generator is none"):
         lax.scan(lambda c, r: (c, r), 0, (i for i in range(3)))
+
+
+def test_a_body_without_results_runs_while_values_are_checked() -> None:
+    with ft.debug_nans(True):
+        assert ft.lax.scan(lambda carry, row: ((), None), (), np.ones(3)) == ((), None)

@@ -21,12 +21,11 @@ from functrans.backends.memory import (
     aligned_shape,
     deaths,
     is_full,
-    nbytes,
     shared_outputs,
     undone_broadcasts,
 )
 from functrans.backends.numpy_codegen.module import Module
-from functrans.backends.numpy_codegen.rules import RULES, Expression
+from functrans.backends.numpy_codegen.rules import RULES, Expression, assignment
 from functrans.backends.numpy_codegen.values import Buffer, C, Deletion, Value, elementwise_layout
 from functrans.core.aval import Aval
 from functrans.core.builder import Builder
@@ -159,7 +158,7 @@ class FunctionWriter:
 
     def let_go(self, buffer: Buffer, is_free: bool) -> None:
         """Nothing will read this array, and others may have its memory if it is free."""
-        deletion = Deletion(buffer.name, cancelled=nbytes(buffer.aval) <= KEPT_BYTES)
+        deletion = Deletion(buffer.name, cancelled=buffer.aval.nbytes <= KEPT_BYTES)
         self._lines.append((self._depth, deletion))
         if is_free and buffer.layout is C and buffer.names == 1 and buffer.aval.ndim:
             self._free.setdefault((buffer.aval.shape, buffer.aval.dtype), []).append((buffer, deletion))
@@ -303,9 +302,7 @@ class _Walk:
         avals = {x: aval for eqn in eqns for x, aval in zip(eqn.inputs, eqn.in_avals, strict=True)}
         builder = Builder(tuple([avals[x] for x in read]))
         have: dict[Atom, Atom] = {x: -1 - i for i, x in enumerate(read)}
-        for eqn in eqns:
-            outs = builder.add(eqn.operation, tuple([have.get(x, x) for x in eqn.inputs]), eqn.source)
-            have.update(zip(eqn.outs, outs, strict=True))
+        builder.copy(eqns, have)
         operands = [self.env.read(x) for x in read]
         operands = [
             x._replace(text=parts.get(atom, x.text), buffer=None) for atom, x in zip(read, operands, strict=True)
@@ -383,8 +380,7 @@ class _Walk:
             values.append(Value(name, aval, None, owner if eqn.primitive.is_view else Buffer(name, aval, None)))
         if owner is not None:
             owner.names += len(values)
-        names = ", ".join([x.text for x in values])
-        self.writer.line(f"{names}{',' if len(values) == 1 else ''} = {call}" if values else call)
+        self.writer.line(assignment([x.text for x in values], call))
         return values
 
     def _assign(self, eqn: Equation, operands: Sequence[Value], expression: Expression) -> Value:

@@ -76,9 +76,10 @@ def _write(
     jaxpr = program.jaxpr
     name, writer = module.name("program"), FunctionWriter(module)
     operands = [x._replace(layout=C) if i in known else x for i, x in enumerate(input_values(jaxpr.in_avals, "x"))]
+    writeable_from = end_of_errors(jaxpr) if donated else 0
     for number in donated:
         x = operands[number]
-        buffer = Buffer(x.text, x.aval, C, from_equation=end_of_errors(jaxpr))
+        buffer = Buffer(x.text, x.aval, C, from_equation=writeable_from)
         operands[number] = x._replace(layout=C, buffer=buffer)
     inputs = ", ".join([x.text for x in operands])
     if checked is not None:

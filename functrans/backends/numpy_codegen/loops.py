@@ -14,7 +14,7 @@ from functrans.backends.interpreter import owned, run_checked
 from functrans.backends.memory import shared_outputs
 from functrans.backends.numpy_codegen.function import FunctionWriter
 from functrans.backends.numpy_codegen.module import Module
-from functrans.backends.numpy_codegen.rules import Writer
+from functrans.backends.numpy_codegen.rules import Writer, assignment
 from functrans.backends.numpy_codegen.values import Buffer, C, Value
 from functrans.config import config
 from functrans.core.jaxpr import Jaxpr, Literal, derived
@@ -47,9 +47,7 @@ class Iteration(NamedTuple):
             return writer.program(self.jaxpr, operands)
         checked = writer.module.constant(partial(run_checked, self.jaxpr), "checked", self.jaxpr)
         names = writer.names(len(self.jaxpr.outs))
-        writer.line(
-            f"{', '.join(names)}{',' * (len(names) == 1)} = {checked}([{', '.join([x.text for x in operands])}])"
-        )
+        writer.line(assignment(names, f"{checked}([{', '.join([x.text for x in operands])}])"))
         return [Value(name, aval, None) for name, aval in zip(names, self.jaxpr.out_avals, strict=True)]
 
 

@@ -12,7 +12,7 @@ from functrans.core.aval import Aval
 from functrans.core.jaxpr import Equation, Jaxpr
 from functrans.core.primitive import Primitive
 
-__all__ = ["RULES", "Expression", "Rule", "Writer", "def_source", "write_call"]
+__all__ = ["RULES", "Expression", "Rule", "Writer", "assignment", "def_source", "write_call"]
 
 
 class Writer(Protocol):
@@ -57,6 +57,11 @@ def def_source(primitive: Primitive, rule: Rule) -> None:
     RULES[primitive] = rule
 
 
+def assignment(names: Sequence[str], call: str) -> str:
+    """A line that gives names to all that a call returns, in a list or tuple."""
+    return f"{', '.join(names)}{',' * (len(names) == 1)} = {call}" if names else call
+
+
 def write_call(
     writer: Writer, function: str, operands: Sequence[Value], avals: Sequence[Aval], results: Sequence[Value] = ()
 ) -> list[Value]:
@@ -71,5 +76,5 @@ def write_call(
     """
     names = [x.text for x in results] or writer.names(len(avals))
     call = f"{function}({', '.join([x.text for x in operands])})"
-    writer.line(f"{', '.join(names)}{',' * (len(names) == 1)} = {call}" if names else call)
+    writer.line(assignment(names, call))
     return [Value(name, aval, None, Buffer(name, aval, None)) for name, aval in zip(names, avals, strict=True)]
