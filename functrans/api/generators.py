@@ -30,7 +30,7 @@ class GeneratorWatch:
         found: dict[int, tuple[str, Any]] = {}
         for name, generator in _reachable([("an argument", leaf) for leaf in leaves] + [("", fun)], set(), _DEPTH):
             found.setdefault(id(generator), (name, generator))
-        if threading.active_count() > 1:  # another thread may draw from it meanwhile
+        if found and threading.active_count() > 1:  # another thread may draw from it meanwhile
             found.pop(id(_global_generator()), None)
         self.before = [(name, generator, _state(generator)) for name, generator in found.values()]
 
@@ -62,9 +62,11 @@ def _global_generator() -> Any:
 
 
 def _is_generator(thing: Any) -> bool:
-    if "numpy.random" not in sys.modules:  # NumPy imports it when it is first asked for: there is none yet
-        return False
-    return isinstance(thing, (np.random.Generator, np.random.RandomState, np.random.BitGenerator))
+    # Looked up without importing it: another thread may be at that while this process is forked, and the child would
+    # wait for it for ever. As long as the module is not there, there is no generator.
+    module = sys.modules.get("numpy.random")
+    kinds = [getattr(module, name, None) for name in ("Generator", "RandomState", "BitGenerator")]
+    return isinstance(thing, tuple([kind for kind in kinds if kind is not None]))
 
 
 def _state(generator: Any) -> Any:
