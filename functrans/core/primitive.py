@@ -141,7 +141,9 @@ class Primitive:
 
     def operations(self) -> list[Operation]:
         """Its operations that are in use."""
-        return list(self._operations.values())
+        # Other threads may add to the table meanwhile: its references are listed in one step, its values are not.
+        found = [reference() for reference in self._operations.valuerefs()]
+        return [operation for operation in found if operation is not None]
 
     def remedy(self, rule: str, signature: str) -> str:
         """What to write to give it a rule."""

@@ -1,6 +1,8 @@
 """Programs are kept for reuse, bounded in equations; a second call derives nothing."""
 
 import gc
+import itertools
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -252,6 +254,30 @@ def test_threads_intern_alike() -> None:
         thread.join()
     for same in zip(*found, strict=True):
         assert len({tuple(map(id, one)) for one in same}) == 1  # type: ignore[call-overload]
+
+
+def test_operations_are_listed_while_threads_make_more() -> None:
+    before, done = sys.getswitchinterval(), threading.Event()
+
+    def make(thread: int) -> None:
+        for n in itertools.cycle(range(50)):
+            if done.is_set():
+                return
+            aval = Aval((n + 1_000 * thread, 7_919), np.dtype("f8"))
+            lax.add_p.operation((aval, aval), {})
+
+    threads = [threading.Thread(target=make, args=(i,)) for i in range(4)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(100_000):
+            lax.add_p.operations()
+    finally:
+        done.set()
+        sys.setswitchinterval(before)
+        for thread in threads:
+            thread.join()
 
 
 def test_a_program_that_somebody_held_is_let_go_again() -> None:
